@@ -1,0 +1,3 @@
+//! byrnie: makes the way of an e-mail verifiable.
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! Everything byrnie does on the network.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`clock`] | the time, from the system or from a test |
+//! | [`dns`] | answers with their DNSSEC status, behind the narrow trait [`dns::Resolve`] |
+//! | [`sts`] | MTA-STS policies over HTTPS, and the cache rules around them |
+//! | [`gather`] | everything the decision needs to know about a domain, asked side by side |
+//! | [`tls`] | TLS to mail hosts, and the witness that a requirement was met |
+//! | [`smtp`] | the drivers that move the bytes of `byrnie-smtp`'s sessions |
+
+pub mod clock;
+pub mod dns;
+pub mod gather;
+pub mod smtp;
+pub mod sts;
+pub mod tls;

@@ -1,0 +1,1 @@
+//! The drivers that move the bytes of SMTP sessions.

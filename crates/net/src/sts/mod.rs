@@ -1,0 +1,1 @@
+//! MTA-STS policies over HTTPS: RFC 8461, Section 3.3.

@@ -1,0 +1,1 @@
+//! TLS to mail hosts, and the witness that a requirement was met.

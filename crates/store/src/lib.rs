@@ -1,0 +1,1 @@
+//! Every byte byrnie keeps on disk.
