@@ -1,0 +1,182 @@
+//! The rules that span several keys, and the files that keys name.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::ConfigError;
+use super::DnsMode;
+use super::DnsTransport;
+use super::File;
+
+/// Whether the keys agree with one another.
+pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let broken = |key: &str, message: &str, hint: &str| {
+        Err(ConfigError::at_key(
+            path,
+            text,
+            key,
+            String::from(message),
+            hint,
+        ))
+    };
+    if file.smtp.tls_certificate_file.is_some() != file.smtp.tls_key_file.is_some() {
+        return broken(
+            "smtp.tls_certificate_file",
+            "a certificate without its key, or a key without its certificate",
+            "set both `smtp.tls_certificate_file` and `smtp.tls_key_file`, or neither",
+        );
+    }
+    if file.smtp.listen.is_empty() {
+        return broken(
+            "smtp.listen",
+            "`smtp.listen` names no address",
+            "leave the key out for 127.0.0.1:2525",
+        );
+    }
+    if file.dns.servers.as_ref().is_some_and(Vec::is_empty) {
+        return broken(
+            "dns.servers",
+            "`dns.servers` names no resolver",
+            "leave the key out for the resolvers of /etc/resolv.conf",
+        );
+    }
+    if file.dns.transport == DnsTransport::Tls && file.dns.tls_name.is_none() {
+        return broken(
+            "dns.transport",
+            "DNS over TLS needs the name in the resolver's certificate",
+            "set `dns.tls_name`",
+        );
+    }
+    let mut servers = file.dns.servers.iter().flatten();
+    if file.dns.mode == DnsMode::TrustAd && servers.any(|server| !server.ip().is_loopback()) {
+        return broken(
+            "dns.servers",
+            "`dns.mode = \"trust-ad\"` believes a resolver that is not on this machine",
+            "use `validate`, or `danger-trust-remote-ad` if nobody can write on the path to it",
+        );
+    }
+    if file.queue.retry_min.0 > file.queue.retry_max.0 || file.queue.retry_min.0.is_zero() {
+        return broken(
+            "queue.retry_min",
+            "`queue.retry_min` must lie between 1ms and `queue.retry_max`",
+            "leave both out for 5m and 4h",
+        );
+    }
+    if !(1.0..=RETRY_FACTOR_MAX).contains(&file.queue.retry_factor) {
+        return broken(
+            "queue.retry_factor",
+            "`queue.retry_factor` must lie between 1 and 10",
+            "2.0 doubles each wait",
+        );
+    }
+    bounds(file, path, text)?;
+    rules(file, path, text)
+}
+
+/// A wait grows at most tenfold.
+const RETRY_FACTOR_MAX: f64 = 10.0;
+
+/// Whether every bound lets something through.
+fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let bounds = [
+        ("smtp.max_recipients", file.smtp.max_recipients),
+        ("smtp.max_connections", file.smtp.max_connections),
+        (
+            "smtp.max_connections_per_client",
+            file.smtp.max_connections_per_client,
+        ),
+        ("dns.cache_entries", file.dns.cache_entries),
+        ("delivery.max_deliveries", file.delivery.max_deliveries),
+        (
+            "delivery.max_deliveries_per_domain",
+            file.delivery.max_deliveries_per_domain,
+        ),
+        ("queue.max_messages", file.queue.max_messages),
+    ];
+    match bounds.iter().find(|(_, bound)| *bound == 0) {
+        Some((key, _)) => Err(ConfigError::at_key(
+            path,
+            text,
+            key,
+            format!("`{key}` must not be 0, which would let nothing through"),
+            "leave the key out for its default",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether rules and guarantees say one thing each.
+fn rules(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let mut seen = HashSet::new();
+    for rule in &file.rules {
+        if !seen.insert(&rule.domain) {
+            return Err(ConfigError::at_key(
+                path,
+                text,
+                "rule.domain",
+                String::from("two rules name the same domain"),
+                "join them into one `[[rule]]`",
+            ));
+        }
+    }
+    for guarantee in &file.guarantees {
+        if guarantee.sender.is_some() == guarantee.sender_domain.is_some() {
+            return Err(ConfigError::at_key(
+                path,
+                text,
+                "guarantee.sender",
+                String::from("a guarantee names either a sender or a sender's domain"),
+                "set one of `sender` and `sender_domain` in each `[[guarantee]]`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every file that is named can be read and holds what it should.
+pub(super) fn files(file: &File, path: &Path) -> Result<(), ConfigError> {
+    let broken = |key: &str, named: &Path, message: &str| {
+        Err(ConfigError {
+            path: path.to_path_buf(),
+            line: None,
+            message: format!("`{key}`: {}: {message}", named.display()),
+            hint: Some(String::from("paths in the file start at the file's folder")),
+        })
+    };
+    if let Some(named) = &file.dns.trust_anchor_file
+        && let Err(error) = fs::read_to_string(named)
+    {
+        return broken("dns.trust_anchor_file", named, &error.to_string());
+    }
+    let certificates = [
+        ("tls.ca_file", &file.tls.ca_file),
+        ("smtp.tls_certificate_file", &file.smtp.tls_certificate_file),
+    ];
+    for (key, named) in certificates {
+        let Some(named) = named else { continue };
+        match fs::read(named).map(|pem| CertificateDer::pem_slice_iter(&pem).next().is_some()) {
+            Err(error) => return broken(key, named, &error.to_string()),
+            Ok(false) => return broken(key, named, "holds no certificate in PEM form"),
+            Ok(true) => {}
+        }
+    }
+    if let Some(named) = &file.smtp.tls_key_file {
+        match fs::read(named).map(|pem| PrivateKeyDer::from_pem_slice(&pem).is_ok()) {
+            Err(error) => return broken("smtp.tls_key_file", named, &error.to_string()),
+            Ok(false) => {
+                return broken(
+                    "smtp.tls_key_file",
+                    named,
+                    "holds no private key in PEM form",
+                );
+            }
+            Ok(true) => {}
+        }
+    }
+    Ok(())
+}

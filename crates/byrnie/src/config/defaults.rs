@@ -1,0 +1,128 @@
+//! What holds when a key is left out: right for a small provider.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::file::MetricsListen;
+use super::text::Network;
+use super::text::Size;
+use super::text::Span;
+
+/// `smtp.listen`: loopback on a port that another mail server on the same machine leaves free.
+pub(crate) fn smtp_listen() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2525))]
+}
+
+/// `smtp.trusted_networks`: the machine itself.
+pub(crate) fn trusted_networks() -> Vec<Network> {
+    vec![
+        Network::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+        Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    ]
+}
+
+/// `smtp.max_message_size`: what large mail hosts take today.
+pub(crate) const MAX_MESSAGE_SIZE: Size = Size(50 << 20);
+
+/// `smtp.max_recipients`: ten times the least that RFC 5321, Section 4.5.3.1.8, asks for.
+pub(crate) const MAX_RECIPIENTS: usize = 1_000;
+
+/// `smtp.max_connections`: some 64 KiB of buffers each.
+pub(crate) const MAX_CONNECTIONS_IN: usize = 500;
+
+/// `smtp.max_connections_per_client`: one mail server in front of byrnie fits, with room.
+pub(crate) const MAX_CONNECTIONS_PER_CLIENT: usize = 100;
+
+/// `smtp.command_timeout`: RFC 5321, Section 4.5.3.2.7.
+pub(crate) const SMTP_COMMAND_TIMEOUT: Span = minutes(5);
+
+/// `smtp.data_timeout`: RFC 5321, Section 4.5.3.2.5.
+pub(crate) const SMTP_DATA_TIMEOUT: Span = minutes(3);
+
+/// `dns.server_timeout`: a server that is slower than this is asked in vain.
+pub(crate) const DNS_SERVER_TIMEOUT: Span = seconds(5);
+
+/// `dns.lookup_timeout`: the sender waits for it at RCPT where a guarantee stands.
+pub(crate) const DNS_LOOKUP_TIMEOUT: Span = seconds(20);
+
+/// `dns.cache_entries`: some ten thousand recipient domains.
+pub(crate) const DNS_CACHE_ENTRIES: usize = 100_000;
+
+/// `dns.cache_size`: some 600 octets for each entry.
+pub(crate) const DNS_CACHE_SIZE: Size = Size(64 << 20);
+
+/// `dns.ttl_floor`: one decision asks the same question only once, even under a TTL of 0.
+pub(crate) const DNS_TTL_FLOOR: Span = seconds(5);
+
+/// `dns.ttl_ceiling`: a mistake of others is forgotten after a day.
+pub(crate) const DNS_TTL_CEILING: Span = hours(24);
+
+/// `delivery.mx_port`: RFC 5321, Section 4.5.4.2.
+pub(crate) const MX_PORT: u16 = 25;
+
+/// `delivery.https_port`: RFC 8461, Section 3.3.
+pub(crate) const HTTPS_PORT: u16 = 443;
+
+/// `delivery.max_deliveries`: enough to fill a small provider's line.
+pub(crate) const MAX_DELIVERIES: usize = 100;
+
+/// `delivery.max_deliveries_per_domain`: more is taken for an attack by many hosts.
+pub(crate) const MAX_DELIVERIES_PER_DOMAIN: usize = 10;
+
+/// `delivery.connect_timeout`: a host that is slower than this is not there.
+pub(crate) const CONNECT_TIMEOUT: Span = seconds(30);
+
+/// `delivery.command_timeout`: RFC 5321, Sections 4.5.3.2.1 to 4.5.3.2.3.
+pub(crate) const DELIVERY_COMMAND_TIMEOUT: Span = minutes(5);
+
+/// `delivery.tls_timeout`: two round trips and two signatures, with much patience.
+pub(crate) const TLS_TIMEOUT: Span = minutes(1);
+
+/// `delivery.data_timeout`: RFC 5321, Section 4.5.3.2.6.
+pub(crate) const DELIVERY_DATA_TIMEOUT: Span = minutes(10);
+
+/// `queue.spool`: where Debian keeps the state of daemons.
+pub(crate) fn spool() -> PathBuf {
+    PathBuf::from("/var/lib/byrnie")
+}
+
+/// `queue.retry_min`: greylisting hosts let the second attempt in after five minutes.
+pub(crate) const RETRY_MIN: Span = minutes(5);
+
+/// `queue.retry_max`: some thirty attempts in five days.
+pub(crate) const RETRY_MAX: Span = hours(4);
+
+/// `queue.retry_factor`: 5, 10, 20, 40, 80, 160, 240 minutes.
+pub(crate) const RETRY_FACTOR: f64 = 2.0;
+
+/// `queue.lifetime`: RFC 5321, Section 4.5.4.1.
+pub(crate) const LIFETIME: Span = hours(5 * 24);
+
+/// `queue.max_messages`: a spool of this size still starts within seconds.
+pub(crate) const MAX_MESSAGES: usize = 100_000;
+
+/// `log.level`: what a postmaster wants to read.
+pub(crate) fn log_level() -> String {
+    String::from("info")
+}
+
+/// `metrics.listen`: loopback, for the monitor on the same machine.
+pub(crate) fn metrics_listen() -> MetricsListen {
+    MetricsListen::At(SocketAddr::from((Ipv4Addr::LOCALHOST, 9465)))
+}
+
+const fn seconds(number: u64) -> Span {
+    Span(Duration::from_secs(number))
+}
+
+const fn minutes(number: u64) -> Span {
+    seconds(number * 60)
+}
+
+const fn hours(number: u64) -> Span {
+    minutes(number * 60)
+}

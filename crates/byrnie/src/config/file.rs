@@ -1,0 +1,444 @@
+//! The configuration as it stands in the file, version 1.
+//!
+//! Every key may be left out except `version`; what then holds is named in
+//! [`defaults`](super::defaults). Unknown keys are refused.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use byrnie_base::DomainName;
+use byrnie_base::Mailbox;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de;
+
+use super::defaults;
+use super::text::Network;
+use super::text::Size;
+use super::text::Span;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// The version of this form; 1.
+    pub(crate) version: Version,
+    /// The name byrnie greets with; the system's host name if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hostname: Option<DomainName>,
+    /// Taking mail in.
+    #[serde(default)]
+    pub(crate) smtp: Smtp,
+    /// Asking the DNS.
+    #[serde(default)]
+    pub(crate) dns: Dns,
+    /// Whom to believe besides the public authorities.
+    #[serde(default)]
+    pub(crate) tls: Tls,
+    /// Sending mail on.
+    #[serde(default)]
+    pub(crate) delivery: Delivery,
+    /// Keeping mail until it is sent.
+    #[serde(default)]
+    pub(crate) queue: Queue,
+    /// What is written to standard error.
+    #[serde(default)]
+    pub(crate) log: Log,
+    /// The local port for monitoring.
+    #[serde(default)]
+    pub(crate) metrics: Metrics,
+    /// What the operator demands of recipient domains.
+    #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<Rule>,
+    /// Senders whose mail travels authenticated or not at all.
+    #[serde(default, rename = "guarantee", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) guarantees: Vec<Guarantee>,
+}
+
+/// The only version there is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Version;
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i64::deserialize(deserializer)? {
+            1 => Ok(Self),
+            other => Err(de::Error::custom(format_args!(
+                "version {other} is not known to this byrnie, which reads version 1"
+            ))),
+        }
+    }
+}
+
+/// `[smtp]`: taking mail in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Smtp {
+    /// Where to listen.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Whose mail is relayed.
+    pub(crate) trusted_networks: Vec<Network>,
+    /// The largest message taken.
+    pub(crate) max_message_size: Size,
+    /// The most recipients of one message.
+    pub(crate) max_recipients: usize,
+    /// The most connections at once.
+    pub(crate) max_connections: usize,
+    /// The most connections at once from one address.
+    pub(crate) max_connections_per_client: usize,
+    /// How long a client may take for one command.
+    pub(crate) command_timeout: Span,
+    /// How long a client may pause within a message.
+    pub(crate) data_timeout: Span,
+    /// The certificate shown after STARTTLS, PEM, leaf first; together with `tls_key_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_certificate_file: Option<PathBuf>,
+    /// Its key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_key_file: Option<PathBuf>,
+}
+
+impl Default for Smtp {
+    fn default() -> Self {
+        Self {
+            listen: defaults::smtp_listen(),
+            trusted_networks: defaults::trusted_networks(),
+            max_message_size: defaults::MAX_MESSAGE_SIZE,
+            max_recipients: defaults::MAX_RECIPIENTS,
+            max_connections: defaults::MAX_CONNECTIONS_IN,
+            max_connections_per_client: defaults::MAX_CONNECTIONS_PER_CLIENT,
+            command_timeout: defaults::SMTP_COMMAND_TIMEOUT,
+            data_timeout: defaults::SMTP_DATA_TIMEOUT,
+            tls_certificate_file: None,
+            tls_key_file: None,
+        }
+    }
+}
+
+/// `[dns]`: asking the DNS.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Dns {
+    /// The resolvers to ask, in this order; those of `/etc/resolv.conf` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) servers: Option<Vec<SocketAddr>>,
+    /// Who validates.
+    pub(crate) mode: DnsMode,
+    /// Trust anchors, DS or DNSKEY lines; the root's own if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trust_anchor_file: Option<PathBuf>,
+    /// How to reach the servers.
+    pub(crate) transport: DnsTransport,
+    /// The name in the servers' certificates, for `transport = "tls"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_name: Option<DomainName>,
+    /// How long one server may take for one answer.
+    pub(crate) server_timeout: Span,
+    /// How long one question may take with all that it leads to.
+    pub(crate) lookup_timeout: Span,
+    /// The most answers kept.
+    pub(crate) cache_entries: usize,
+    /// The most memory for answers kept.
+    pub(crate) cache_size: Size,
+    /// Answers are kept at least this long, whatever their TTL.
+    pub(crate) ttl_floor: Span,
+    /// Answers are kept at most this long, whatever their TTL.
+    pub(crate) ttl_ceiling: Span,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            servers: None,
+            mode: DnsMode::Validate,
+            trust_anchor_file: None,
+            transport: DnsTransport::UdpTcp,
+            tls_name: None,
+            server_timeout: defaults::DNS_SERVER_TIMEOUT,
+            lookup_timeout: defaults::DNS_LOOKUP_TIMEOUT,
+            cache_entries: defaults::DNS_CACHE_ENTRIES,
+            cache_size: defaults::DNS_CACHE_SIZE,
+            ttl_floor: defaults::DNS_TTL_FLOOR,
+            ttl_ceiling: defaults::DNS_TTL_CEILING,
+        }
+    }
+}
+
+/// Who validates answers.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DnsMode {
+    /// byrnie itself, from the trust anchor down; the default.
+    Validate,
+    /// The resolver, whose AD bit is believed; the servers must be on the loopback interface.
+    TrustAd,
+    /// As `trust-ad`, over whatever network leads to the servers.
+    DangerTrustRemoteAd,
+}
+
+/// How to reach the servers.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DnsTransport {
+    /// UDP, and TCP for answers that do not fit; the default.
+    UdpTcp,
+    /// TCP alone.
+    Tcp,
+    /// DNS over TLS: RFC 7858.
+    Tls,
+}
+
+/// `[tls]`: whom to believe besides the public authorities.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// More roots, PEM, for mail hosts under MTA-STS, for policy hosts and for DNS over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// `[delivery]`: sending mail on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Delivery {
+    /// The port of mail hosts.
+    pub(crate) mx_port: u16,
+    /// The port of the hosts that serve MTA-STS policies.
+    pub(crate) https_port: u16,
+    /// Which addresses of a host to try, and in which order.
+    pub(crate) addresses: Addresses,
+    /// The most deliveries at once.
+    pub(crate) max_deliveries: usize,
+    /// The most deliveries at once to one domain.
+    pub(crate) max_deliveries_per_domain: usize,
+    /// How long one address may take to accept a connection.
+    pub(crate) connect_timeout: Span,
+    /// How long a host may take for its greeting and for each reply.
+    pub(crate) command_timeout: Span,
+    /// How long the TLS handshake may take.
+    pub(crate) tls_timeout: Span,
+    /// How long a host may take to accept a message after its last line.
+    pub(crate) data_timeout: Span,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            mx_port: defaults::MX_PORT,
+            https_port: defaults::HTTPS_PORT,
+            addresses: Addresses::PreferIpv6,
+            max_deliveries: defaults::MAX_DELIVERIES,
+            max_deliveries_per_domain: defaults::MAX_DELIVERIES_PER_DOMAIN,
+            connect_timeout: defaults::CONNECT_TIMEOUT,
+            command_timeout: defaults::DELIVERY_COMMAND_TIMEOUT,
+            tls_timeout: defaults::TLS_TIMEOUT,
+            data_timeout: defaults::DELIVERY_DATA_TIMEOUT,
+        }
+    }
+}
+
+/// Which addresses of a host to try, and in which order.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Addresses {
+    /// All, IPv6 first; the default.
+    PreferIpv6,
+    /// All, IPv4 first.
+    PreferIpv4,
+    /// IPv6 alone.
+    Ipv6Only,
+    /// IPv4 alone.
+    Ipv4Only,
+}
+
+/// `[queue]`: keeping mail until it is sent.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Queue {
+    /// The folder of the spool.
+    pub(crate) spool: PathBuf,
+    /// The wait before the second attempt.
+    pub(crate) retry_min: Span,
+    /// The longest wait between two attempts.
+    pub(crate) retry_max: Span,
+    /// By how much each wait is longer than the one before.
+    pub(crate) retry_factor: f64,
+    /// When a message that cannot be delivered goes back to its sender.
+    pub(crate) lifetime: Span,
+    /// The most messages in the queue; further ones are refused for the time being.
+    pub(crate) max_messages: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            spool: defaults::spool(),
+            retry_min: defaults::RETRY_MIN,
+            retry_max: defaults::RETRY_MAX,
+            retry_factor: defaults::RETRY_FACTOR,
+            lifetime: defaults::LIFETIME,
+            max_messages: defaults::MAX_MESSAGES,
+        }
+    }
+}
+
+/// `[log]`: what is written to standard error.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// For people or for machines.
+    pub(crate) format: LogFormat,
+    /// How much: a level, or levels per target such as `"info,byrnie_net=debug"`.
+    pub(crate) level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: defaults::log_level(),
+        }
+    }
+}
+
+/// For people or for machines.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// One line of text per event; the default.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// `[metrics]`: the local port for monitoring.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, or `"off"`.
+    pub(crate) listen: MetricsListen,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            listen: defaults::metrics_listen(),
+        }
+    }
+}
+
+/// An address, or `"off"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MetricsListen {
+    /// Nothing is served.
+    Off,
+    /// Served there.
+    At(SocketAddr),
+}
+
+impl Serialize for MetricsListen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::At(address) => serializer.collect_str(address),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MetricsListen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| {
+            de::Error::custom("neither \"off\" nor an address with a port such as \"[::1]:9465\"")
+        })
+    }
+}
+
+/// `[[rule]]`: what the operator demands of one recipient domain, or of all below a parent.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// The domain, or `.` and a parent for every domain below it.
+    pub(crate) domain: RuleDomain,
+    /// The weakest requirement that mail to the domain may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at_least: Option<byrnie_policy::Strength>,
+    /// Switches DANE off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dane: Option<DaneWord>,
+    /// Lets TLSA records count behind an insecure MX answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) insecure_mx: Option<InsecureMxWord>,
+}
+
+/// A domain, or every domain below a parent.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum RuleDomain {
+    /// That domain alone.
+    Exact(DomainName),
+    /// Every domain below it, but not itself.
+    Below(DomainName),
+}
+
+impl Serialize for RuleDomain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Exact(name) => serializer.collect_str(name),
+            Self::Below(parent) => serializer.collect_str(&format_args!(".{parent}")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RuleDomain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.strip_prefix('.') {
+            Some(parent) => parent.parse().map(Self::Below),
+            None => text.parse().map(Self::Exact),
+        }
+        .map_err(de::Error::custom)
+    }
+}
+
+/// The words that may stand behind `dane`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DaneWord {
+    /// As RFC 7672 says; the default.
+    Apply,
+    /// DANE does not count for the domain.
+    DangerIgnore,
+}
+
+/// The words that may stand behind `insecure_mx`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum InsecureMxWord {
+    /// TLSA records count only behind a secure MX answer; the default.
+    NoDane,
+    /// TLSA records count behind an insecure one too.
+    UseTlsa,
+}
+
+/// `[[guarantee]]`: a sender whose mail travels authenticated or not at all.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Guarantee {
+    /// One address; or else `sender_domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sender: Option<Mailbox>,
+    /// Every address of a domain; or else `sender`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sender_domain: Option<DomainName>,
+}

@@ -1,0 +1,152 @@
+//! What a configuration may say, and what is said about it if it does not.
+
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn the_printed_defaults_are_the_defaults() {
+    let printed = parse(COMMENTED_DEFAULTS, Path::new("defaults.toml")).unwrap();
+    let shortest = parse("version = 1", Path::new("defaults.toml")).unwrap();
+    assert_eq!(printed, shortest);
+}
+
+#[test]
+fn the_printed_defaults_name_every_key() {
+    let everything = r#"
+        version = 1
+        hostname = "relay.example.org"
+        [smtp]
+        tls_certificate_file = "a"
+        tls_key_file = "b"
+        [dns]
+        servers = ["127.0.0.1:53"]
+        trust_anchor_file = "c"
+        tls_name = "dns.example"
+        [tls]
+        ca_file = "d"
+        [[rule]]
+        domain = ".example"
+        at_least = "dane"
+        dane = "apply"
+        insecure_mx = "no-dane"
+        [[guarantee]]
+        sender = "a@example.org"
+        [[guarantee]]
+        sender_domain = "example.org"
+    "#;
+    let file = parse(everything, Path::new("x.toml")).unwrap();
+    let written = toml::to_string(&file).unwrap();
+    for line in written.lines().filter(|line| line.contains('=')) {
+        let (key, _) = line.split_once(" =").unwrap();
+        let named = COMMENTED_DEFAULTS
+            .lines()
+            .filter_map(|line| line.trim_start_matches(['#', ' ']).split_once(" ="))
+            .any(|(known, _)| known == key);
+        assert!(named, "`{key}` is missing in defaults.toml");
+    }
+}
+
+#[test]
+fn a_file_survives_being_written_and_read() {
+    let file = parse(COMMENTED_DEFAULTS, Path::new("x.toml")).unwrap();
+    let written = toml::to_string(&file).unwrap();
+    assert_eq!(parse(&written, Path::new("x.toml")).unwrap(), file);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_a_hint() {
+    check("", "line 1: missing field `version`", "");
+    check(
+        "version = 2",
+        "line 1: version 2 is not known to this byrnie, which reads version 1",
+        "",
+    );
+    check(
+        "version = 1\n[smpt]\n",
+        "line 2: unknown field `smpt`",
+        "did you mean `smtp`?",
+    );
+    check(
+        "version = 1\n[smtp]\nlisten = [\"127.0.0.1:25\"]\ntrusted_network = []",
+        "line 4: unknown field `trusted_network`",
+        "did you mean `trusted_networks`?",
+    );
+    check(
+        "version = 1\n[dns]\nmode = \"trustad\"",
+        "line 3: unknown variant `trustad`",
+        "did you mean `trust-ad`?",
+    );
+    check(
+        "version = 1\n[[rule]]\ndomain = \"a..b\"",
+        "line 3: the domain name has an empty label",
+        "",
+    );
+    check(
+        "version = 1\n[queue]\nlifetime = \"5 days\"",
+        "line 3: not a duration: write numbers with units such as \"90s\" or \"5m\"",
+        "",
+    );
+    check(
+        "version = 1\n[metrics]\nlisten = \"none\"",
+        "line 3: neither \"off\" nor an address with a port such as \"[::1]:9465\"",
+        "",
+    );
+}
+
+#[test]
+fn keys_that_disagree_are_refused() {
+    check(
+        "version = 1\n[smtp]\ntls_certificate_file = \"a\"",
+        "line 3: a certificate without its key, or a key without its certificate",
+        "set both `smtp.tls_certificate_file` and `smtp.tls_key_file`, or neither",
+    );
+    check(
+        "version = 1\n[dns]\nservers = [\"192.0.2.1:53\"]\nmode = \"trust-ad\"",
+        "line 3: `dns.mode = \"trust-ad\"` believes a resolver that is not on this machine",
+        "use `validate`, or `danger-trust-remote-ad` if nobody can write on the path to it",
+    );
+    check(
+        "version = 1\n[dns]\ntransport = \"tls\"",
+        "line 3: DNS over TLS needs the name in the resolver's certificate",
+        "set `dns.tls_name`",
+    );
+    check(
+        "version = 1\n[queue]\nretry_min = \"1h\"\nretry_max = \"1m\"",
+        "line 3: `queue.retry_min` must lie between 1ms and `queue.retry_max`",
+        "leave both out for 5m and 4h",
+    );
+    check(
+        "version = 1\n[smtp]\nmax_recipients = 0",
+        "line 3: `smtp.max_recipients` must not be 0, which would let nothing through",
+        "leave the key out for its default",
+    );
+    check(
+        "version = 1\n[[rule]]\ndomain = \"a.example\"\n[[rule]]\ndomain = \"A.example\"",
+        "line 5: two rules name the same domain",
+        "join them into one `[[rule]]`",
+    );
+    check(
+        "version = 1\n[[guarantee]]\nsender = \"a@b.example\"\nsender_domain = \"b.example\"",
+        "line 3: a guarantee names either a sender or a sender's domain",
+        "set one of `sender` and `sender_domain` in each `[[guarantee]]`",
+    );
+}
+
+#[test]
+fn relative_paths_start_at_the_files_folder() {
+    let text = "version = 1\n[tls]\nca_file = \"ca.pem\"\n[queue]\nspool = \"/var/spool\"";
+    let file = parse(text, Path::new("/etc/byrnie/byrnie.toml")).unwrap();
+    assert_eq!(
+        file.tls.ca_file.as_deref(),
+        Some(Path::new("/etc/byrnie/ca.pem"))
+    );
+    assert_eq!(file.queue.spool, Path::new("/var/spool"));
+}
+
+#[track_caller]
+fn check(text: &str, message: &str, hint: &str) {
+    let error = parse(text, Path::new("b.toml")).unwrap_err();
+    assert_eq!(error.to_string(), format!("b.toml, {message}"));
+    assert_eq!(error.hint.as_deref().unwrap_or_default(), hint, "{text}");
+}

@@ -1,0 +1,332 @@
+//! How durations, sizes and networks are written in the configuration.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de;
+
+/// A length of time such as `"90s"`, `"5m"`, `"1h30m"` or `"5d"`; the units are s, m, h, d and ms.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let mut rest = text;
+        let mut total = Duration::ZERO;
+        if rest.is_empty() {
+            return Err(InvalidText::Duration);
+        }
+        while !rest.is_empty() {
+            let (number, after) = split_number(rest).ok_or(InvalidText::Duration)?;
+            let unit_end = after
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(after.len());
+            let (unit, remaining) = after.split_at(unit_end);
+            let milliseconds = SPAN_UNITS
+                .iter()
+                .find(|(name, _)| *name == unit)
+                .and_then(|(_, factor)| number.checked_mul(*factor))
+                .ok_or(InvalidText::Duration)?;
+            total = total
+                .checked_add(Duration::from_millis(milliseconds))
+                .ok_or(InvalidText::Duration)?;
+            rest = remaining;
+        }
+        if total > SPAN_MAX {
+            return Err(InvalidText::DurationTooLong);
+        }
+        Ok(Self(total))
+    }
+}
+
+impl fmt::Display for Span {
+    /// In the units that need the fewest digits, largest first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        if left == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, factor) in SPAN_UNITS {
+            if left >= *factor {
+                write!(f, "{}{unit}", left / factor)?;
+                left %= factor;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Units of [`Span`] in milliseconds, largest first.
+const SPAN_UNITS: &[(&str, u64)] = &[
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// No setting has a use for more than a year.
+const SPAN_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// A number of octets such as `"50MiB"`, `"64KiB"`, `"10MB"` or `"512"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let (number, unit) = split_number(text).ok_or(InvalidText::Size)?;
+        SIZE_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit.trim_start())
+            .and_then(|(_, factor)| number.checked_mul(*factor))
+            .map(Self)
+            .ok_or(InvalidText::Size)
+    }
+}
+
+impl fmt::Display for Size {
+    /// In the largest binary unit that leaves a whole number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let binary = SIZE_UNITS
+            .iter()
+            .filter(|(unit, _)| unit.ends_with("iB"))
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        match binary {
+            Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// Units of [`Size`] in octets, largest binary unit first.
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+    ("", 1),
+];
+
+/// Addresses that share a prefix: `"192.0.2.0/24"`, `"2001:db8::/32"`, or one address alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Network {
+    /// An address in the network.
+    address: IpAddr,
+    /// Invariant: at most 32 for IPv4, at most 128 for IPv6.
+    prefix_length: u8,
+}
+
+impl Network {
+    /// The network of the addresses that share the first `prefix_length` bits with `address`; more
+    /// bits than the address has stand for all of them.
+    pub(crate) fn new(address: IpAddr, prefix_length: u8) -> Self {
+        Self {
+            address,
+            prefix_length: prefix_length.min(bits(address)),
+        }
+    }
+
+    /// Whether `address` lies in the network; an IPv4-mapped IPv6 address counts as IPv4.
+    #[must_use]
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let unlike = network.to_bits() ^ address.to_bits();
+                unlike.leading_zeros() >= u32::from(self.prefix_length)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let unlike = network.to_bits() ^ address.to_bits();
+                unlike.leading_zeros() >= u32::from(self.prefix_length)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| InvalidText::Network)?;
+        let prefix_length = match length {
+            Some(length) => length.parse().map_err(|_| InvalidText::Network)?,
+            None => bits(address),
+        };
+        if prefix_length > bits(address) {
+            return Err(InvalidText::Network);
+        }
+        Ok(Self::new(address, prefix_length))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_length)
+    }
+}
+
+/// How many bits an address of this family has.
+const fn bits(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// Why a text in the configuration is not what it should be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum InvalidText {
+    /// Not numbers with units.
+    Duration,
+    /// More than a year.
+    DurationTooLong,
+    /// Neither an address nor an address with a prefix length.
+    Network,
+    /// Not a number with a unit.
+    Size,
+}
+
+impl fmt::Display for InvalidText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Duration => "not a duration: write numbers with units such as \"90s\" or \"5m\"",
+            Self::DurationTooLong => "the duration is longer than a year",
+            Self::Network => "not a network: write it like \"192.0.2.0/24\" or \"2001:db8::/32\"",
+            Self::Size => "not a size: write a number with a unit such as \"50MiB\"",
+        })
+    }
+}
+
+impl std::error::Error for InvalidText {}
+
+/// Splits `text` behind its leading digits; `None` if there are none or too many.
+fn split_number(text: &str) -> Option<(u64, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    digits.parse().ok().map(|number| (number, rest))
+}
+
+/// Reads and writes a type as the text of its `FromStr` and `Display`.
+macro_rules! serde_as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+serde_as_text!(Span, Size, Network);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units() {
+        check::<Span>("90s", Ok("1m30s"));
+        check::<Span>("5m", Ok("5m"));
+        check::<Span>("1h30m", Ok("1h30m"));
+        check::<Span>("250ms", Ok("250ms"));
+        check::<Span>("5d", Ok("5d"));
+        check::<Span>("0s", Ok("0s"));
+        for bad in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            "-5m",
+            "5y",
+            "5m3",
+            "99999999999999999999s",
+        ] {
+            check::<Span>(bad, Err(InvalidText::Duration));
+        }
+        check::<Span>("9999d", Err(InvalidText::DurationTooLong));
+    }
+
+    #[test]
+    fn sizes_are_numbers_with_a_unit() {
+        check::<Size>("50MiB", Ok("50MiB"));
+        check::<Size>("1024", Ok("1KiB"));
+        check::<Size>("10MB", Ok("10000000"));
+        check::<Size>("10 MB", Ok("10000000"));
+        for bad in ["", "MiB", "5 bananas", "-1", "99999999999GiB"] {
+            check::<Size>(bad, Err(InvalidText::Size));
+        }
+    }
+
+    #[test]
+    fn networks_are_an_address_with_a_prefix_length() {
+        check::<Network>("192.0.2.0/24", Ok("192.0.2.0/24"));
+        check::<Network>("192.0.2.1", Ok("192.0.2.1/32"));
+        check::<Network>("::1", Ok("::1/128"));
+        for bad in [
+            "",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2/24",
+            "a/8",
+            "1.2.3.4/",
+        ] {
+            check::<Network>(bad, Err(InvalidText::Network));
+        }
+    }
+
+    #[test]
+    fn a_network_contains_what_shares_its_prefix() {
+        for (network, address, inside) in [
+            ("192.0.2.0/24", "192.0.2.255", true),
+            ("192.0.2.0/24", "192.0.3.0", false),
+            ("192.0.2.0/24", "::ffff:192.0.2.7", true),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("2001:db8::/32", "2001:db8:ffff::", true),
+            ("2001:db8::/32", "2001:db9::", false),
+            ("::1", "::1", true),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(
+                network.contains(address.parse().unwrap()),
+                inside,
+                "{network} {address}"
+            );
+        }
+    }
+
+    #[track_caller]
+    fn check<T>(text: &str, expected: Result<&str, InvalidText>)
+    where
+        T: FromStr<Err = InvalidText> + fmt::Display,
+    {
+        let parsed = text.parse::<T>().map(|value| value.to_string());
+        assert_eq!(parsed.as_deref(), expected.as_ref().copied(), "{text:?}");
+    }
+}

@@ -1,0 +1,102 @@
+//! How a command fails: one line, a hint under it, and an exit code.
+
+use std::io;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::output;
+
+/// Why a command could not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Lower case, one line, no full stop.
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+    /// Whose fault it is.
+    kind: FailureKind,
+}
+
+/// Whose fault a failure is; decides the exit code.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum FailureKind {
+    /// The world's: exit code 1.
+    Runtime,
+    /// The caller's: bad usage, a bad configuration, unreadable input; exit code 2.
+    Usage,
+    /// Nobody reads the output any more: exit code 0, and nothing is said.
+    ReaderGone,
+}
+
+impl Failure {
+    /// Something outside did not work: exit code 1.
+    pub(crate) fn runtime(message: impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            hint: None,
+            kind: FailureKind::Runtime,
+        }
+    }
+
+    /// The command line or a file is wrong: exit code 2.
+    pub(crate) fn usage(message: impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            hint: None,
+            kind: FailureKind::Usage,
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl ToString) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Writes the failure to standard error and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let paint = output::Paint::for_stderr();
+        let mut lines = format!("{} {}\n", paint.red("error:"), self.message);
+        if let Some(hint) = &self.hint {
+            lines.push_str(&format!("{} {hint}\n", paint.bold("hint:")));
+        }
+        match self.kind {
+            FailureKind::ReaderGone => return ExitCode::SUCCESS,
+            FailureKind::Runtime | FailureKind::Usage => {}
+        }
+        // There is nowhere left to say that standard error is closed.
+        let _closed = io::stderr().lock().write_all(lines.as_bytes());
+        match self.kind {
+            FailureKind::ReaderGone => ExitCode::SUCCESS,
+            FailureKind::Runtime => ExitCode::from(1),
+            FailureKind::Usage => ExitCode::from(2),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let failure = Self::usage(&error);
+        match error.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// For writing to standard output alone; other I/O says what it was about.
+    fn from(error: io::Error) -> Self {
+        let kind = match error.kind() == io::ErrorKind::BrokenPipe {
+            true => FailureKind::ReaderGone,
+            false => FailureKind::Runtime,
+        };
+        Self {
+            message: format!("cannot write to standard output: {error}"),
+            hint: None,
+            kind,
+        }
+    }
+}

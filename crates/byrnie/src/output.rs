@@ -1,0 +1,81 @@
+//! What goes to standard output, and colour where somebody looks.
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Writes `text` to standard output as it is.
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "{text}")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Writes `value` as one line of JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(Failure::runtime)?;
+    print(format_args!("{line}\n"))
+}
+
+/// Colours text, or leaves it alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    /// Whether somebody sees colours.
+    enabled: bool,
+}
+
+impl Paint {
+    /// For standard output.
+    pub(crate) fn for_stdout() -> Self {
+        Self {
+            enabled: colour_is_wanted() && io::stdout().is_terminal(),
+        }
+    }
+
+    /// For standard error.
+    pub(crate) fn for_stderr() -> Self {
+        Self {
+            enabled: colour_is_wanted() && io::stderr().is_terminal(),
+        }
+    }
+
+    /// Bold.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// Red: refused, failed.
+    pub(crate) fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// Green: authenticated.
+    pub(crate) fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    /// Yellow: weaker than authenticated, or waiting.
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.enabled {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Whether the environment allows colour: <https://no-color.org>.
+pub(crate) fn colour_is_wanted() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
