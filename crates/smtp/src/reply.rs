@@ -16,6 +16,125 @@ pub struct Reply {
     pub lines: Vec<String>,
 }
 
+impl Reply {
+    /// A reply of one line with an enhanced code.
+    #[must_use]
+    pub fn new(code: u16, enhanced: EnhancedStatus, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            enhanced: Some(enhanced),
+            lines: vec![text.into()],
+        }
+    }
+
+    /// A reply of one line where RFC 2034 allows no enhanced code: greetings, `EHLO` and 354.
+    #[must_use]
+    pub fn plain(code: u16, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            enhanced: None,
+            lines: vec![text.into()],
+        }
+    }
+
+    /// What the first digit says; anything that is no success and no failure is a violation.
+    #[must_use]
+    pub fn class(&self) -> ReplyClass {
+        match self.code {
+            200..=299 => ReplyClass::Success,
+            300..=399 => ReplyClass::Intermediate,
+            400..=499 => ReplyClass::TransientFailure,
+            _ => ReplyClass::PermanentFailure,
+        }
+    }
+
+    /// Whether the command succeeded.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.class() == ReplyClass::Success
+    }
+
+    /// Whether the server says that it is about to close the connection.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.code == SERVICE_CLOSING
+    }
+
+    /// The enhanced status, or the one that stands for the whole class.
+    #[must_use]
+    pub fn status(&self) -> EnhancedStatus {
+        self.enhanced.unwrap_or_else(|| {
+            let class = match self.class() {
+                ReplyClass::Success | ReplyClass::Intermediate => 2,
+                ReplyClass::TransientFailure => 4,
+                ReplyClass::PermanentFailure => 5,
+            };
+            EnhancedStatus::new(class, 0, 0)
+        })
+    }
+
+    /// Appends the reply as it stands on the wire.
+    ///
+    /// Control characters become `?`, and text beyond the bound of a line goes on in a further line,
+    /// so that no text can break the reply.
+    pub fn render(&self, out: &mut Vec<u8>) {
+        let enhanced = self.enhanced.map(|status| status.to_string());
+        let mut lines: Vec<String> = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            wrap(line, &mut lines);
+        }
+        if lines.is_empty() {
+            lines.push(String::new());
+        }
+        let last = lines.len() - 1;
+        for (index, line) in lines.iter().enumerate() {
+            let separator = if index == last { ' ' } else { '-' };
+            let text = match &enhanced {
+                Some(status) if line.is_empty() => format!("{}{separator}{status}\r\n", self.code),
+                Some(status) => format!("{}{separator}{status} {line}\r\n", self.code),
+                None => format!("{}{separator}{line}\r\n", self.code),
+            };
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// The lines of text, joined for people and logs.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.lines.join(" ")
+    }
+}
+
+impl fmt::Display for Reply {
+    /// On one line: `550 5.1.1 no such user`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(status) = self.enhanced {
+            write!(f, " {status}")?;
+        }
+        for line in self.lines.iter().filter(|line| !line.is_empty()) {
+            f.write_str(" ")?;
+            for c in line.chars() {
+                fmt::Write::write_char(f, visible(c))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the first digit of a reply says: RFC 5321, Section 4.2.1.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ReplyClass {
+    /// `2yz`: done.
+    Success,
+    /// `3yz`: go on.
+    Intermediate,
+    /// `4yz`: try again later.
+    TransientFailure,
+    /// `5yz`: do not try again.
+    PermanentFailure,
+}
+
 /// `class.subject.detail`: RFC 3463, Section 2.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct EnhancedStatus {
@@ -27,8 +146,141 @@ pub struct EnhancedStatus {
     pub detail: u16,
 }
 
+impl EnhancedStatus {
+    /// The status `class.subject.detail`.
+    #[must_use]
+    pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
+        Self {
+            class,
+            subject,
+            detail,
+        }
+    }
+
+    /// Splits a leading status off a line of text: `5.1.1 no` gives `5.1.1` and `no`.
+    ///
+    /// Gives nothing where the line begins with anything else, or where the class is not the one that
+    /// the reply's code demands.
+    #[must_use]
+    pub fn split_from(line: &str, class: u8) -> Option<(Self, &str)> {
+        let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut numbers = first.split('.');
+        let status = Self {
+            class: number(numbers.next()?)?.try_into().ok()?,
+            subject: number(numbers.next()?)?,
+            detail: number(numbers.next()?)?,
+        };
+        (numbers.next().is_none() && status.class == class).then_some((status, rest))
+    }
+}
+
 impl fmt::Display for EnhancedStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+/// One to three digits without leading zeros, as RFC 3463 wants them.
+fn number(digits: &str) -> Option<u16> {
+    let plain = matches!(digits.len(), 1..=3)
+        && digits.bytes().all(|octet| octet.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// Cuts a line of text so that each piece fits into a reply line.
+fn wrap(line: &str, pieces: &mut Vec<String>) {
+    let mut piece = String::new();
+    for c in line.chars() {
+        if piece.len() + c.len_utf8() > REPLY_TEXT_OCTETS_MAX {
+            pieces.push(std::mem::take(&mut piece));
+        }
+        piece.push(visible(c));
+    }
+    pieces.push(piece);
+}
+
+/// Nothing that could end a line or hide in a terminal.
+pub(crate) fn visible(c: char) -> char {
+    if c.is_control() { '?' } else { c }
+}
+
+/// What one line of text may hold so that the line with its codes stays within the 512 octets of
+/// RFC 5321, Section 4.5.3.1.5.
+const REPLY_TEXT_OCTETS_MAX: usize = 490;
+
+/// The code by which a server announces that it closes: RFC 5321, Section 3.8.
+const SERVICE_CLOSING: u16 = 421;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_carries_the_codes() {
+        let reply = Reply {
+            code: 550,
+            enhanced: Some(EnhancedStatus::new(5, 1, 1)),
+            lines: vec!["no such user".into(), String::new(), "sorry".into()],
+        };
+        check(
+            &reply,
+            "550-5.1.1 no such user\r\n550-5.1.1\r\n550 5.1.1 sorry\r\n",
+        );
+        assert_eq!(reply.to_string(), "550 5.1.1 no such user sorry");
+    }
+
+    #[test]
+    fn no_text_can_break_a_reply() {
+        check(&Reply::plain(250, "a\r\n250 b\0"), "250 a??250 b?\r\n");
+        let long = Reply::plain(250, "ä".repeat(500));
+        let mut out = Vec::new();
+        long.render(&mut out);
+        for line in out.split_inclusive(|&octet| octet == b'\n') {
+            assert!(line.len() <= 512);
+        }
+        let nothing = Reply {
+            code: 250,
+            enhanced: None,
+            lines: Vec::new(),
+        };
+        check(&nothing, "250 \r\n");
+    }
+
+    #[test]
+    fn a_status_is_read_only_where_it_is_one() {
+        let status = EnhancedStatus::new(5, 7, 30);
+        assert_eq!(
+            EnhancedStatus::split_from("5.7.30 no", 5),
+            Some((status, "no"))
+        );
+        assert_eq!(EnhancedStatus::split_from("5.7.30", 5), Some((status, "")));
+        for text in [
+            "",
+            "5",
+            "5.7",
+            "5.7.30.1 x",
+            "5.7.030 x",
+            "5.7.1000 x",
+            "5..1",
+            "+5.7.30",
+            "2.7.30 x",
+        ] {
+            assert_eq!(EnhancedStatus::split_from(text, 5), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_status_is_that_of_the_class() {
+        assert_eq!(Reply::plain(450, "").status(), EnhancedStatus::new(4, 0, 0));
+        assert_eq!(Reply::plain(550, "").status(), EnhancedStatus::new(5, 0, 0));
+        assert_eq!(Reply::plain(250, "").status(), EnhancedStatus::new(2, 0, 0));
+    }
+
+    #[track_caller]
+    fn check(reply: &Reply, wire: &str) {
+        let mut out = Vec::new();
+        reply.render(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), wire);
     }
 }
