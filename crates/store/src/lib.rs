@@ -1,1 +1,73 @@
 //! Every byte byrnie keeps on disk.
+//!
+//! A message is *accepted* once [`Spool::insert`] has returned: envelope, body and deliveries are then
+//! durable together. From there its [deliveries](Claim) are claimed when they fall due, tried, and
+//! finished; what a try learned, the bounce it caused and the recipients it retired are one
+//! transaction, so that a crash at any moment loses nothing and bounces nothing twice.
+//!
+//! | here | what it is |
+//! |---|---|
+//! | [`Spool`] | what the daemon does with messages and deliveries |
+//! | [`QueueCommands`] | what people do with the queue, while the daemon runs or not |
+//! | [`StsRecords`] | MTA-STS policies that survive a restart |
+//! | [`Incoming`] | a message on its way in, in bounded pieces |
+//! | [`SqliteStore`] | all three in one SQLite database |
+//!
+//! ```text
+//!            insert            claim            finish: nothing left
+//!  (none) ──────────► incoming ──────► active ─────────────────────► (gone; receipts stay)
+//!                                       │  ▲
+//!                   finish: some remain ▼  │ claim
+//!                        hold ◄──────► deferred          corrupt ◄── checksum mismatch
+//! ```
+//!
+//! Nothing here reads a clock: callers pass the time.
+
+mod command;
+mod delivery;
+mod error;
+mod message;
+mod queue_id;
+mod receipt;
+mod spool;
+mod sqlite;
+mod sts;
+
+pub use command::DeliveryView;
+pub use command::ListFilter;
+pub use command::Listed;
+pub use command::MessageView;
+pub use command::QueueCommands;
+pub use command::RecipientView;
+pub use command::Selection;
+pub use command::Shown;
+pub use delivery::AttemptEnd;
+pub use delivery::Claim;
+pub use delivery::Claimed;
+pub use delivery::Damaged;
+pub use delivery::DeliveryId;
+pub use delivery::DeliveryState;
+pub use delivery::Finished;
+pub use delivery::PendingRecipient;
+pub use delivery::RecipientEnd;
+pub use delivery::RecipientState;
+pub use delivery::Room;
+pub use error::StoreError;
+pub use message::CHUNK_OCTETS;
+pub use message::Incoming;
+pub use message::NewDelivery;
+pub use message::NewMessage;
+pub use message::SPILL_OCTETS;
+pub use queue_id::InvalidQueueId;
+pub use queue_id::QueueId;
+pub use receipt::AttemptOutcome;
+pub use receipt::Receipt;
+pub use receipt::TlsReceipt;
+pub use spool::Depth;
+pub use spool::Integrity;
+pub use spool::Recovered;
+pub use spool::Spool;
+pub use sqlite::SqliteOptions;
+pub use sqlite::SqliteStore;
+pub use sts::StsRecord;
+pub use sts::StsRecords;

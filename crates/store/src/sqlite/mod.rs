@@ -1,0 +1,310 @@
+//! The store in one SQLite database.
+
+mod commands;
+mod spool;
+mod sts;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::fs::TryLockError;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use byrnie_base::UnixTime;
+use rusqlite::Connection;
+use rusqlite::ErrorCode;
+use rusqlite::OpenFlags;
+
+use self::worker::Workers;
+use crate::QueueId;
+use crate::StoreError;
+use crate::queue_id::IdSource;
+
+/// Where the spool lies and how large it may grow.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The directory that holds the database and nothing else; made if it is missing.
+    pub directory: PathBuf,
+    /// Octets on disk past which no message is accepted. What is in the queue still leaves it.
+    /// Default 10 GiB.
+    pub size_max: u64,
+    /// Receipts that are kept. Default 1,000,000.
+    pub receipts_max: u64,
+    /// How long receipts are kept. Default 30 days.
+    pub receipt_age_max: Duration,
+    /// MTA-STS policies that are kept. Default 100,000.
+    pub sts_records_max: u64,
+}
+
+impl SqliteOptions {
+    /// The defaults, for a directory.
+    #[must_use]
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            size_max: 10 << 30,
+            receipts_max: 1_000_000,
+            receipt_age_max: Duration::from_secs(30 * 86_400),
+            sts_records_max: 100_000,
+        }
+    }
+}
+
+/// The store in one SQLite database: write-ahead log, full synchronisation, one writing thread.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Dropped in this order: the threads end before the lock goes.
+    /// The threads that use the database.
+    workers: Workers,
+    /// Names for new messages.
+    ids: IdSource,
+    /// Bounds.
+    options: SqliteOptions,
+    /// Keeps a second daemon away; `None` for commands.
+    _lock: Option<File>,
+}
+
+impl SqliteStore {
+    /// Opens the spool for a daemon: makes it if it is missing, and brings it to this version.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another daemon works on it, and whatever the disk has to say.
+    pub fn open(options: SqliteOptions) -> Result<Self, StoreError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(&options.directory)
+            .map_err(|error| io_failure(&options.directory, &error))?;
+        let lock = lock(&options.directory.join(LOCK_FILE))?;
+        let path = options.directory.join(DATABASE_FILE);
+        // SQLite gives its other files the mode of this one.
+        open_private(&path)?;
+        let writer = connect(&path)?;
+        migrate(&writer)?;
+        Self::with_writer(writer, options, Some(lock))
+    }
+
+    /// Opens the spool for commands, while a daemon works on it or not.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpool`] if there is none, [`StoreError::OlderSchema`] or
+    /// [`StoreError::NewerSchema`] if it is not of this version.
+    pub fn attach(options: SqliteOptions) -> Result<Self, StoreError> {
+        let path = options.directory.join(DATABASE_FILE);
+        if !path.is_file() {
+            let directory = options.directory.display().to_string();
+            return Err(StoreError::NoSpool(directory));
+        }
+        let writer = connect(&path)?;
+        let found = schema_version(&writer)?;
+        if found < SCHEMA_VERSION {
+            return Err(StoreError::OlderSchema {
+                found,
+                known: SCHEMA_VERSION,
+            });
+        }
+        Self::with_writer(writer, options, None)
+    }
+
+    /// Opens the readers and starts the threads.
+    fn with_writer(
+        writer: Connection,
+        options: SqliteOptions,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let last: Option<i64> = writer
+            .query_row(
+                "SELECT max(id) FROM (SELECT max(id) AS id FROM messages
+                 UNION ALL SELECT max(message_id) FROM receipts
+                 UNION ALL SELECT max(message_id) FROM pieces)",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(|error| failure(&error))?;
+        let path = options.directory.join(DATABASE_FILE);
+        let readers = (0..READERS)
+            .map(|_| connect(&path))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            workers: Workers::start(writer, readers)?,
+            ids: IdSource::after(last.and_then(QueueId::from_i64)),
+            options,
+            _lock: lock,
+        })
+    }
+}
+
+/// Takes the lock that a daemon holds for as long as it lives.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = open_private(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => Err(io_failure(path, &error)),
+    }
+}
+
+/// Opens or makes a file that nobody else may read.
+fn open_private(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(|error| io_failure(path, &error))
+}
+
+/// Opens a connection with the settings that durability rests on.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout(BUSY_WAIT_MAX)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_OCTETS_MAX)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
+        Ok(connection)
+    });
+    opened.map_err(|error| {
+        if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+            StoreError::NotASpool
+        } else {
+            failure(&error)
+        }
+    })
+}
+
+/// The schema version on disk, if the database is ours; 0 if it is empty.
+fn schema_version(connection: &Connection) -> Result<i64, StoreError> {
+    let number = |pragma: &str| -> Result<i64, StoreError> {
+        connection
+            .pragma_query_value(None, pragma, |row| row.get(0))
+            .map_err(|error| failure(&error))
+    };
+    let found = number("user_version")?;
+    let application = number("application_id")?;
+    if application != APPLICATION_ID && (application, found) != (0, 0) {
+        return Err(StoreError::NotASpool);
+    }
+    if found > SCHEMA_VERSION {
+        return Err(StoreError::NewerSchema {
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    Ok(found)
+}
+
+/// Brings the database to this version, in one transaction for each step.
+fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let found = schema_version(connection)?;
+    for (version, step) in (1..).zip(MIGRATIONS) {
+        if version <= found {
+            continue;
+        }
+        connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; {step}
+                 PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
+            ))
+            .map_err(|error| failure(&error))?;
+    }
+    Ok(())
+}
+
+/// What an error of SQLite's means for the caller.
+fn failure(error: &rusqlite::Error) -> StoreError {
+    let text = error.to_string();
+    let Some(code) = error.sqlite_error_code() else {
+        // A value of a type or range that was never written.
+        return StoreError::Damaged(text);
+    };
+    if code == ErrorCode::DiskFull {
+        StoreError::Full
+    } else if matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) {
+        StoreError::Busy
+    } else if matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) {
+        StoreError::Damaged(text)
+    } else if matches!(
+        code,
+        ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OutOfMemory
+    ) {
+        StoreError::Io(text)
+    } else {
+        StoreError::Refused(text)
+    }
+}
+
+/// What an error of the file system's means for the caller.
+fn io_failure(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Io(format!("{}: {error}", path.display()))
+}
+
+/// A time from the database.
+fn time(seconds: i64) -> UnixTime {
+    UnixTime(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// A count from the database.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// A small count from the database.
+fn small(number: i64) -> u32 {
+    u32::try_from(number.max(0)).unwrap_or(u32::MAX)
+}
+
+/// A value as the JSON text that is stored.
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Refused(error.to_string()))
+}
+
+/// The database in the spool's directory.
+const DATABASE_FILE: &str = "spool.sqlite3";
+
+/// The file whose lock a daemon holds.
+const LOCK_FILE: &str = "daemon.lock";
+
+/// Mail is nobody else's business.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Mail is nobody else's business.
+const FILE_MODE: u32 = 0o600;
+
+/// "byrn" in ASCII, in the header of the database file.
+const APPLICATION_ID: i64 = 0x6279_726e;
+
+/// Each step leads from one schema version to the next; the first makes version 1.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The schema version that this program works with.
+const SCHEMA_VERSION: i64 = 1;
+
+/// Connections that read, each with its own thread.
+const READERS: usize = 2;
+
+/// How long to wait for another process that writes.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The write-ahead log is cut back to this after a burst.
+const LOG_OCTETS_MAX: i64 = 64 << 20;
+
+/// Statements kept ready; more than there are.
+const STATEMENTS_CACHED_MAX: usize = 64;

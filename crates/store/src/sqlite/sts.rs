@@ -1,0 +1,131 @@
+//! MTA-STS policies in the database.
+
+use byrnie_base::DomainName;
+use byrnie_base::UnixTime;
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::params;
+
+use super::SqliteStore;
+use super::failure;
+use super::time;
+use crate::StoreError;
+use crate::StsRecord;
+use crate::StsRecords;
+
+impl StsRecords for SqliteStore {
+    async fn sts_record(&self, domain: &DomainName) -> Result<Option<StsRecord>, StoreError> {
+        let domain = domain.clone();
+        self.workers
+            .read(move |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT domain, id, body, fetched_at, confirmed_at
+                         FROM sts_policies WHERE domain = ?1",
+                    )
+                    .and_then(|mut statement| {
+                        statement
+                            .query_row([domain.as_str()], |row| Ok(record(row)))
+                            .optional()
+                    })
+                    .map_err(|error| failure(&error))?
+                    .transpose()
+            })
+            .await
+    }
+
+    async fn put_sts_record(&self, record: StsRecord) -> Result<(), StoreError> {
+        let records_max = i64::try_from(self.options.sts_records_max).unwrap_or(i64::MAX);
+        self.workers
+            .write(move |connection| {
+                put(connection, &record, records_max).map_err(|error| failure(&error))
+            })
+            .await
+    }
+
+    async fn remove_sts_record(&self, domain: &DomainName) -> Result<(), StoreError> {
+        let domain = domain.clone();
+        self.workers
+            .write(move |connection| {
+                connection
+                    .execute(
+                        "DELETE FROM sts_policies WHERE domain = ?1",
+                        [domain.as_str()],
+                    )
+                    .map(|_| ())
+                    .map_err(|error| failure(&error))
+            })
+            .await
+    }
+
+    async fn stale_sts_records(
+        &self,
+        confirmed_before: UnixTime,
+        limit: u32,
+    ) -> Result<Vec<StsRecord>, StoreError> {
+        self.workers
+            .read(move |connection| {
+                let mut statement = connection
+                    .prepare_cached(
+                        "SELECT domain, id, body, fetched_at, confirmed_at FROM sts_policies
+                         WHERE confirmed_at < ?1 ORDER BY confirmed_at LIMIT ?2",
+                    )
+                    .map_err(|error| failure(&error))?;
+                let rows = statement
+                    .query_map(params![confirmed_before.as_i64(), limit], |row| {
+                        Ok(record(row))
+                    })
+                    .map_err(|error| failure(&error))?;
+                rows.map(|row| row.map_err(|error| failure(&error)).flatten())
+                    .collect()
+            })
+            .await
+    }
+}
+
+/// Writes a policy, and drops the oldest past the bound.
+fn put(connection: &Connection, record: &StsRecord, records_max: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO sts_policies (domain, id, body, fetched_at, confirmed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            record.domain.as_str(),
+            record.id,
+            record.body,
+            record.fetched_at.as_i64(),
+            record.confirmed_at.as_i64(),
+        ])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM sts_policies WHERE domain IN
+             (SELECT domain FROM sts_policies ORDER BY confirmed_at DESC, domain LIMIT -1 OFFSET ?1)",
+        )?
+        .execute([records_max])?;
+    Ok(())
+}
+
+/// A policy from its row.
+fn record(row: &Row<'_>) -> Result<StsRecord, StoreError> {
+    let read = || -> rusqlite::Result<(String, String, String, i64, i64)> {
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+        ))
+    };
+    let (domain, id, body, fetched_at, confirmed_at) = read().map_err(|error| failure(&error))?;
+    Ok(StsRecord {
+        domain: domain
+            .parse()
+            .map_err(|why| StoreError::Damaged(format!("policy of {domain}: {why}")))?,
+        id,
+        body,
+        fetched_at: time(fetched_at),
+        confirmed_at: time(confirmed_at),
+    })
+}

@@ -1,0 +1,53 @@
+//! MTA-STS policies as they are kept: RFC 8461, Section 3.3.
+
+use std::future::Future;
+
+use byrnie_base::DomainName;
+use byrnie_base::UnixTime;
+
+use crate::StoreError;
+
+/// A policy as it was fetched. What it means is for others to say.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StsRecord {
+    /// The policy domain.
+    pub domain: DomainName,
+    /// The `id` of the TXT record under which it was fetched.
+    pub id: String,
+    /// The policy file.
+    pub body: String,
+    /// When it was fetched.
+    pub fetched_at: UnixTime,
+    /// When it was last fetched or found unchanged.
+    pub confirmed_at: UnixTime,
+}
+
+/// Keeps policies over a restart.
+pub trait StsRecords: Send + Sync + 'static {
+    /// The policy of a domain.
+    fn sts_record(
+        &self,
+        domain: &DomainName,
+    ) -> impl Future<Output = Result<Option<StsRecord>, StoreError>> + Send;
+
+    /// Keeps a policy in the place of what was there.
+    ///
+    /// Past the configured number of policies, those that were confirmed longest ago make room.
+    fn put_sts_record(
+        &self,
+        record: StsRecord,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets the policy of a domain.
+    fn remove_sts_record(
+        &self,
+        domain: &DomainName,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The policies last confirmed before `confirmed_before`, oldest first, at most `limit`.
+    fn stale_sts_records(
+        &self,
+        confirmed_before: UnixTime,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<StsRecord>, StoreError>> + Send;
+}
