@@ -1,1 +1,50 @@
 //! TLS to mail hosts, and the witness that a requirement was met.
+//!
+//! [`TlsClient::handshake`] takes a connection and a requirement, and gives back an encrypted
+//! connection with a [`Clearance`]: the only value under which mail may travel, and one that nothing
+//! outside this module can make. Whoever has none cannot send, so that a forgotten check does not
+//! compile.
+//!
+//! | class of requirement | certificate | signature of the handshake |
+//! |---|---|---|
+//! | DANE | must satisfy a TLSA record; nothing else counts | must be made with the leaf's key |
+//! | MTA-STS | from a public authority, for the MX host's name | must be made with the leaf's key |
+//! | encrypted, opportunistic | any | must be made with the leaf's key |
+//!
+//! Versions are TLS 1.2 and 1.3, and every cipher suite has forward secrecy (behaviour rule 31). No
+//! session is ever resumed: a resumed session skips the certificate, and so would carry the outcome
+//! of one requirement into another.
+
+mod clearance;
+mod client;
+mod facts;
+mod failure;
+mod roots;
+mod server;
+mod verifier;
+
+pub use clearance::Clearance;
+pub use client::TlsClient;
+pub use client::TlsSession;
+pub use facts::Authentication;
+pub use facts::Fingerprint;
+pub use facts::TlsFacts;
+pub use facts::TlsVersion;
+pub use failure::CertificateFault;
+pub use failure::TlsFailure;
+pub use roots::InvalidRoots;
+pub use roots::Roots;
+pub use server::InvalidServerIdentity;
+pub use server::ServerIdentity;
+pub use server::server_acceptor;
+pub use server::server_acceptor_for;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs;
+
+/// The cryptography of every connection.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}

@@ -1,0 +1,160 @@
+//! Why there is no TLS, by whose fault, and what a report says about it.
+
+use std::fmt;
+use std::io;
+
+use byrnie_dane::Mismatch;
+use byrnie_dane::MismatchKind;
+use rustls::AlertDescription;
+use rustls::CertificateError;
+
+/// Why a handshake did not end in a connection that mail may travel on.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The host refused our handshake.
+    Alert(AlertDescription),
+    /// The host's certificate fails the public authorities' rules, which MTA-STS demands.
+    Certificate(CertificateFault),
+    /// The host's certificate satisfies no TLSA record.
+    Dane(Mismatch),
+    /// The host, or we, could not go on with the handshake.
+    Handshake(rustls::Error),
+    /// The connection broke.
+    Network(io::ErrorKind),
+    /// The handshake is not signed with the key that the host showed: it is not the host's key.
+    Signature,
+}
+
+impl TlsFailure {
+    /// The result type of a TLS report: RFC 8460, Section 4.3.
+    #[must_use]
+    pub fn result_type(&self) -> &'static str {
+        match self {
+            Self::Certificate(fault) => fault.result_type(),
+            Self::Dane(mismatch) => match mismatch.kind() {
+                // "None of the records in the RRset were found to be valid."
+                MismatchKind::NoRecordMatches => "tlsa-invalid",
+                MismatchKind::NotTrusted => "certificate-not-trusted",
+                MismatchKind::Expired => "certificate-expired",
+                MismatchKind::OtherName => "certificate-host-mismatch",
+            },
+            Self::Alert(_) | Self::Handshake(_) | Self::Network(_) | Self::Signature => {
+                "validation-failure"
+            }
+        }
+    }
+
+    /// Whether the host may be one that has a bare key and no certificate (RFC 7250), so that a new
+    /// connection with [`handshake_with_raw_key`](super::TlsClient::handshake_with_raw_key) may
+    /// succeed where this one did not.
+    #[must_use]
+    pub fn suggests_raw_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Alert(
+                AlertDescription::HandshakeFailure
+                    | AlertDescription::UnsupportedCertificate
+                    | AlertDescription::MissingExtension
+            )
+        )
+    }
+
+    /// Finds out what the driver's error means, where the certificate itself was not refused.
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        let tls = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::AlertReceived(alert)) => Self::Alert(*alert),
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::BadSignature
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+            )) => Self::Signature,
+            Some(other) => Self::Handshake(other.clone()),
+            None => Self::Network(error.kind()),
+        }
+    }
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alert(alert) => write!(f, "the host refused the handshake ({alert:?})"),
+            Self::Certificate(fault) => fault.fmt(f),
+            Self::Dane(mismatch) => mismatch.fmt(f),
+            Self::Handshake(why) => write!(f, "the handshake failed ({why})"),
+            Self::Network(kind) => write!(f, "the connection broke in the handshake ({kind})"),
+            Self::Signature => f.write_str("the handshake is not signed with the key it shows"),
+        }
+    }
+}
+
+impl std::error::Error for TlsFailure {}
+
+/// Why a certificate fails the rules of public authorities: RFC 8461, Section 4.2.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateFault(pub(super) rustls::Error);
+
+impl CertificateFault {
+    /// The result type of a TLS report: RFC 8460, Section 4.3.1.
+    #[must_use]
+    pub fn result_type(&self) -> &'static str {
+        match self.kind() {
+            FaultKind::Expired => "certificate-expired",
+            FaultKind::OtherName => "certificate-host-mismatch",
+            FaultKind::NotTrusted => "certificate-not-trusted",
+            FaultKind::Other => "validation-failure",
+        }
+    }
+
+    /// Sorts the many errors of the library.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "foreign, non-exhaustive enums; what is not told apart is a general failure"
+    )]
+    fn kind(&self) -> FaultKind {
+        match &self.0 {
+            rustls::Error::InvalidCertificate(fault) => match fault {
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => FaultKind::Expired,
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => FaultKind::OtherName,
+                CertificateError::UnknownIssuer
+                | CertificateError::BadSignature
+                | CertificateError::Revoked
+                | CertificateError::InvalidPurpose
+                | CertificateError::InvalidPurposeContext { .. }
+                | CertificateError::Other(_) => FaultKind::NotTrusted,
+                _ => FaultKind::Other,
+            },
+            _ => FaultKind::Other,
+        }
+    }
+}
+
+impl fmt::Display for CertificateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind() {
+            FaultKind::Expired => f.write_str("the certificate is not within its dates"),
+            FaultKind::OtherName => f.write_str("the certificate is for another name"),
+            FaultKind::NotTrusted => f.write_str("the certificate comes from no known authority"),
+            FaultKind::Other => write!(f, "the certificate is not acceptable ({})", self.0),
+        }
+    }
+}
+
+/// What reports tell apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum FaultKind {
+    /// Past or before its dates.
+    Expired,
+    /// For another host.
+    OtherName,
+    /// No path to a known authority.
+    NotTrusted,
+    /// Anything else.
+    Other,
+}

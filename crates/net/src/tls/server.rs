@@ -1,0 +1,160 @@
+//! The server's side, for incoming mail.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::ClientHello;
+use rustls::server::ResolvesServerCert;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem;
+use rustls_pki_types::pem::PemObject;
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate chain and its key, both in PEM form.
+#[derive(Clone, Copy)]
+pub struct ServerIdentity<'a> {
+    /// The server's own certificate first, then those of the authorities above it.
+    pub certificate_pem: &'a [u8],
+    /// The private key, in PKCS #8, PKCS #1 or SEC 1 form.
+    pub key_pem: &'a [u8],
+}
+
+/// An acceptor for TLS 1.2 and 1.3 with one certificate.
+///
+/// # Errors
+/// Says what of the two files cannot be used.
+pub fn server_acceptor(
+    certificate_pem: &[u8],
+    key_pem: &[u8],
+) -> Result<TlsAcceptor, InvalidServerIdentity> {
+    server_acceptor_for(&[ServerIdentity {
+        certificate_pem,
+        key_pem,
+    }])
+}
+
+/// An acceptor with several certificates, such as one for ECDSA and one for RSA; a client gets the
+/// first whose signatures it can check.
+///
+/// # Errors
+/// Says what cannot be used, for the first identity that cannot be.
+pub fn server_acceptor_for(
+    identities: &[ServerIdentity<'_>],
+) -> Result<TlsAcceptor, InvalidServerIdentity> {
+    let provider = super::provider();
+    let certified = identities
+        .iter()
+        .map(|identity| {
+            let chain = read_chain(identity.certificate_pem)?;
+            let key = provider
+                .key_provider
+                .load_private_key(read_key(identity.key_pem)?)
+                .map_err(|_| InvalidServerIdentity::UnsupportedKey)?;
+            let leaf = chain.first().ok_or(InvalidServerIdentity::NoCertificate)?;
+            let expected = byrnie_dane::public_key(leaf)
+                .map_err(|_| InvalidServerIdentity::UnreadableCertificate { certificate: 1 })?;
+            // A key that cannot tell its public half is taken at its word.
+            if key.public_key().is_some_and(|actual| actual != expected) {
+                return Err(InvalidServerIdentity::OtherKey);
+            }
+            Ok(Arc::new(CertifiedKey::new(chain, key)))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if certified.is_empty() {
+        return Err(InvalidServerIdentity::NoCertificate);
+    }
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| InvalidServerIdentity::UnsupportedKey)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(FirstThatFits(certified)));
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Reads the certificates of a file.
+fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidServerIdentity> {
+    let mut chain = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let unreadable = InvalidServerIdentity::UnreadableCertificate {
+            certificate: chain.len() + 1,
+        };
+        let certificate: CertificateDer<'static> = certificate.map_err(|_| unreadable)?;
+        byrnie_dane::public_key(&certificate).map_err(|_| unreadable)?;
+        chain.push(certificate);
+    }
+    match chain.is_empty() {
+        true => Err(InvalidServerIdentity::NoCertificate),
+        false => Ok(chain),
+    }
+}
+
+/// Reads the first private key of a file.
+fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidServerIdentity> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|why| {
+        if matches!(why, pem::Error::NoItemsFound) {
+            InvalidServerIdentity::NoKey
+        } else {
+            InvalidServerIdentity::UnreadableKey
+        }
+    })
+}
+
+/// Chooses the first certificate whose signatures the client can check.
+#[derive(Debug)]
+struct FirstThatFits(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for FirstThatFits {
+    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let Self(certified) = self;
+        certified
+            .iter()
+            .find(|certified| {
+                certified
+                    .key
+                    .choose_scheme(client_hello.signature_schemes())
+                    .is_some()
+            })
+            .cloned()
+    }
+}
+
+/// Why a certificate and a key cannot serve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidServerIdentity {
+    /// The certificate file has no certificate.
+    NoCertificate,
+    /// The key file has no private key.
+    NoKey,
+    /// The key belongs to another certificate.
+    OtherKey,
+    /// A certificate cannot be read.
+    UnreadableCertificate {
+        /// Which, counted from 1.
+        certificate: usize,
+    },
+    /// The key file is not PEM.
+    UnreadableKey,
+    /// The key is of a kind, or a size, that TLS here does not use.
+    UnsupportedKey,
+}
+
+impl fmt::Display for InvalidServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => f.write_str("the certificate file has no certificate"),
+            Self::NoKey => f.write_str("the key file has no private key"),
+            Self::OtherKey => f.write_str("the key does not belong to the first certificate"),
+            Self::UnreadableCertificate { certificate } => {
+                write!(f, "certificate {certificate} of the file cannot be read")
+            }
+            Self::UnreadableKey => f.write_str("the key file is not in PEM form"),
+            Self::UnsupportedKey => f.write_str("the private key is malformed or not supported"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidServerIdentity {}
