@@ -116,10 +116,9 @@ pub fn plan(
     let failed_lately = failed_at.is_some_and(|at| now.since(at) < FETCH_FAILURE_MEMORY);
     let alive = cached.filter(|cached| cached.is_alive(now));
     match (alive, published) {
-        //= https://www.rfc-editor.org/rfc/rfc8461#section-3.1
-        //# Senders can use this to determine whether a policy has changed
         // A bad or missing TXT record does not cancel a living policy: whoever can suppress the
-        // record could otherwise suppress the policy.
+        // record could otherwise suppress the policy. Section 3.3 lets a policy that is neither
+        // discovered nor fetched anew count for as long as it lives.
         (Some(_), None) => Plan::UseCached,
         (Some(cached), Some(id)) if cached.id == *id => Plan::UseCached,
         (Some(_), Some(_)) if failed_lately => Plan::UseCachedAfterFailure,

@@ -21,9 +21,7 @@ impl MxPattern {
     pub fn matches(&self, host: &DomainName) -> bool {
         match self {
             Self::Exact(name) => host == name,
-            //= https://www.rfc-editor.org/rfc/rfc8461#section-4.1
-            //# However, the wildcard (*) character is only allowed to match the
-            //# complete left-most label in the presented identifier.
+            // Section 4.1: a wildcard stands for the whole left-most label, and for no other.
             Self::OneLabelUnder(parent) => host
                 .split_first_label()
                 .is_some_and(|(_, rest)| rest == parent.as_str()),

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use byrnie_base::DomainName;
 use byrnie_dane::ReferenceIdentifiers;
 use byrnie_dane::TlsaRecord;
+use byrnie_smtp::EnhancedStatus;
+use byrnie_smtp::Reply;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Reason;
 
 /// The answer of [`decide`](crate::decide): what mail to one domain needs, and why.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Decision {
     /// The next-hop domain.
     pub domain: DomainName,
@@ -23,8 +25,66 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
 }
 
+impl Decision {
+    /// The hosts that may be connected to, in the order in which to try them.
+    pub fn usable_hosts(&self) -> impl Iterator<Item = (&HostDecision, &Requirement)> {
+        self.hosts
+            .iter()
+            .filter_map(|host| host.verdict.requirement().map(|held| (host, held)))
+    }
+
+    /// The weakest requirement of any host that may be used: the floor of the next attempt.
+    #[must_use]
+    pub fn weakest(&self) -> Option<Strength> {
+        self.usable_hosts()
+            .map(|(_, requirement)| requirement.tls.strength())
+            .min()
+    }
+
+    /// What to answer, or to put into a delivery report, for mail that may not go now or ever;
+    /// `None` where at least one host may be used.
+    #[must_use]
+    pub fn reply(&self) -> Option<Reply> {
+        match self.verdict {
+            Verdict::Dane | Verdict::MtaSts | Verdict::Encrypt | Verdict::Opportunistic => None,
+            Verdict::Wait | Verdict::Reject => Some(self.obstacle_reply()),
+        }
+    }
+
+    /// The reply that the first obstacle asks for.
+    fn obstacle_reply(&self) -> Reply {
+        let of_hosts = self
+            .hosts
+            .iter()
+            .flat_map(|host| host.reasons.iter().map(move |why| (Some(&host.host), why)));
+        let obstacle = self
+            .reasons
+            .iter()
+            .map(|why| (None, why))
+            .chain(of_hosts)
+            .find_map(|(host, why)| why.status().map(|status| (status, host, why)));
+        let (code, enhanced, text) = match obstacle {
+            Some(((code, enhanced), None, why)) => {
+                (code, enhanced, format!("{}: {why}", self.domain))
+            }
+            Some(((code, enhanced), Some(host), why)) => (
+                code,
+                enhanced,
+                format!("{}, host {host}: {why}", self.domain),
+            ),
+            // Decisions made by `decide` always say why; one read from elsewhere may not.
+            None => (451, ROUTING_TROUBLE, self.domain.to_string()),
+        };
+        Reply {
+            code,
+            enhanced: Some(enhanced),
+            lines: vec![printable(&text)],
+        }
+    }
+}
+
 /// What one MX host may be sent.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct HostDecision {
     /// The name in the MX record.
     pub host: DomainName,
@@ -39,21 +99,34 @@ pub struct HostDecision {
 }
 
 /// Whether a host may be connected to.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HostVerdict {
     /// It may, under this requirement.
     Use(Requirement),
     /// Not now: something that must be known could not be found out.
     Wait,
-    /// Not at all, as the domain's own policy excludes it; another host may serve.
+    /// Not at all: the domain's own policy excludes it, it has no address, or it cannot be
+    /// authenticated as the message demands; another host may serve.
     Skip,
+}
+
+impl HostVerdict {
+    /// What must hold, if the host may be used.
+    #[must_use]
+    pub fn requirement(&self) -> Option<&Requirement> {
+        match self {
+            Self::Use(requirement) => Some(requirement),
+            Self::Wait | Self::Skip => None,
+        }
+    }
 }
 
 /// What must hold on the connection before the first byte of a message may travel.
 ///
 /// Immutable once decided, part of the key under which connections are shared, and the same at every
 /// attempt.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Requirement {
     /// What TLS must prove.
     pub tls: TlsRequirement,
@@ -64,7 +137,8 @@ pub struct Requirement {
 }
 
 /// What TLS must prove: Postfix's "security level".
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "level")]
 pub enum TlsRequirement {
     /// TLS if it is offered, unauthenticated; clear text otherwise.
     Opportunistic,
@@ -80,6 +154,7 @@ pub enum TlsRequirement {
         /// The usable records, of which one must match; never empty.
         records: Vec<TlsaRecord>,
         /// The names that count under usage 2.
+        #[serde(serialize_with = "reference_names")]
         reference: ReferenceIdentifiers,
     },
 }
@@ -115,7 +190,8 @@ pub enum Strength {
 }
 
 /// Whether the host must offer REQUIRETLS.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RequireTls {
     /// It need not.
     #[default]
@@ -125,7 +201,8 @@ pub enum RequireTls {
 }
 
 /// An MTA-STS policy in testing mode.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StsObservation {
     /// There is none.
     #[default]
@@ -151,3 +228,46 @@ pub enum Verdict {
     /// No host will ever do; the mail is refused or bounced at once.
     Reject,
 }
+
+impl From<Strength> for Verdict {
+    fn from(strength: Strength) -> Self {
+        match strength {
+            Strength::Opportunistic => Self::Opportunistic,
+            Strength::Encrypt => Self::Encrypt,
+            Strength::MtaSts => Self::MtaSts,
+            Strength::Dane => Self::Dane,
+        }
+    }
+}
+
+/// Writes reference identifiers as the list of their names, the TLSA base domain first.
+fn reference_names<S: serde::Serializer>(
+    reference: &ReferenceIdentifiers,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(std::iter::once(&reference.tlsa_base).chain(&reference.next_hop))
+}
+
+/// A text that may stand in one line of a reply, whatever a stranger's server put into a reason.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        })
+        .take(REPLY_TEXT_OCTETS_MAX)
+        .collect()
+}
+
+/// A reply line has at most 512 octets (RFC 5321, Section 4.5.3.1.5); codes and line end need some.
+const REPLY_TEXT_OCTETS_MAX: usize = 480;
+
+/// "Other or undefined network or routing status": RFC 3463, Section 3.5.
+const ROUTING_TROUBLE: EnhancedStatus = EnhancedStatus {
+    class: 4,
+    subject: 4,
+    detail: 0,
+};

@@ -66,12 +66,57 @@ pub struct HostEvidence {
     pub preference: u16,
     /// Where aliases lead, if `host` is one; secure only if every hop is.
     pub expanded: Option<Secured<DomainName>>,
+    /// How well the first alias is proven, the one that stands at `host` itself, if there is one.
+    pub alias: Option<Security>,
     /// The A records; an empty list is a proven absence.
     pub ipv4: Result<Secured<Vec<Ipv4Addr>>, LookupError>,
     /// The AAAA records; an empty list is a proven absence.
     pub ipv6: Result<Secured<Vec<Ipv6Addr>>, LookupError>,
     /// The TLSA records.
     pub tlsa: TlsaEvidence,
+}
+
+impl HostEvidence {
+    /// The names under which TLSA records count for this host, in the order of their rank.
+    ///
+    /// Empty if the zones on the way are not signed: then nobody may even ask, as the servers of
+    /// unsigned zones answer such questions with errors (behaviour rule 2).
+    #[must_use]
+    pub fn tlsa_candidates(&self) -> Vec<DomainName> {
+        let addresses = if self.has_secure_addresses() {
+            Security::Secure
+        } else {
+            Security::Insecure
+        };
+        match (&self.expanded, self.alias) {
+            (None, _) if addresses == Security::Secure => vec![self.host.clone()],
+            (None, _) => Vec::new(),
+            // RFC 7672, Section 2.2.2: the expanded name first, then the original one.
+            (Some(expanded), _) if expanded.security.min(addresses) == Security::Secure => {
+                vec![expanded.value.clone(), self.host.clone()]
+            }
+            // The alias is signed, what it leads to is not: whoever signed the alias may also have
+            // signed TLSA records next to it.
+            (Some(_), Some(Security::Secure)) => vec![self.host.clone()],
+            (Some(_), Some(Security::Insecure) | None) => Vec::new(),
+        }
+    }
+
+    /// Whether at least one family has addresses and proves them.
+    ///
+    /// The other family may be unproven or unknown (behaviour rule 4): the requirement that
+    /// follows holds for whatever address is connected to.
+    fn has_secure_addresses(&self) -> bool {
+        let ipv4 = self
+            .ipv4
+            .as_ref()
+            .is_ok_and(|v4| v4.is_secure() && !v4.value.is_empty());
+        let ipv6 = self
+            .ipv6
+            .as_ref()
+            .is_ok_and(|v6| v6.is_secure() && !v6.value.is_empty());
+        ipv4 || ipv6
+    }
 }
 
 /// What the DNS says about TLSA records of one MX host.
@@ -102,6 +147,8 @@ pub enum StsEvidence {
     Absent,
     /// The domain promises a policy, none is cached, and it could not be fetched (behaviour rule 25).
     FetchFailed(String),
+    /// Nothing is cached, and whether the domain promises a policy could not be found out.
+    RecordUnknown(LookupError),
     /// The policy store could not be read (behaviour rule 29).
     StoreUnreadable(String),
     /// A policy that is alive.

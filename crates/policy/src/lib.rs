@@ -6,6 +6,7 @@
 mod decide;
 mod decision;
 mod evidence;
+mod explain;
 mod reason;
 
 pub use decide::decide;
@@ -28,4 +29,6 @@ pub use evidence::MxRrset;
 pub use evidence::StsEvidence;
 pub use evidence::StsSource;
 pub use evidence::TlsaEvidence;
+pub use explain::Explanation;
+pub use reason::AddressFamily;
 pub use reason::Reason;
