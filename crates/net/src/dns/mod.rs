@@ -1,17 +1,70 @@
 //! Answers from the DNS with their DNSSEC status.
 //!
 //! The rest of byrnie sees [`Resolve`] alone. Which validator stands behind it is nobody else's
-//! business.
+//! business. The way of a question:
+//!
+//! ```text
+//! Resolver::lookup ─► cache ─► flight ─► upstream ─► message::plan ─► validate ─► Answer
+//!                              (one for              (one step for    (chain: DS and
+//!                              all askers)            every alias)     DNSKEY records)
+//! ```
+//!
+//! Every lookup ends in exactly one of four ways: secure, insecure, bogus or failed. Only the first
+//! two have a value, and only they can say that something does not exist.
 
 use std::future::Future;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
-use byrnie_dane::TlsaRecord;
+use byrnie_base::Security;
+
+mod anchors;
+mod cache;
+mod chain;
+mod config;
+mod flight;
+mod message;
+mod probe;
+mod record;
+mod report;
+mod resolv_conf;
+mod resolver;
+mod stats;
+mod stream;
+mod upstream;
+mod validate;
+
+pub use anchors::ANCHORS_MAX;
+pub use anchors::AnchorFault;
+pub use anchors::InvalidAnchors;
+pub use anchors::TrustAnchors;
+pub use cache::CacheBounds;
+pub use config::DNS_OVER_TLS_PORT;
+pub use config::DnsConfig;
+pub use config::InvalidDnsConfig;
+pub use config::Mode;
+pub use config::Transport;
+pub use config::TrustedPath;
+pub use config::TtlBounds;
+pub use config::UPSTREAM_HOLD;
+pub use config::UPSTREAMS_MAX;
+pub use probe::ProbeReport;
+pub use probe::UpstreamHealth;
+pub use record::InvalidRecordType;
+pub use record::RecordData;
+pub use record::RecordType;
+pub use report::LookupReport;
+pub use report::ReportKind;
+pub use report::ReportStatus;
+pub use report::StepReport;
+pub use resolv_conf::NAMESERVERS_MAX;
+pub use resolv_conf::nameservers;
+pub use resolver::ALIASES_MAX;
+pub use resolver::Resolver;
+pub use stats::DnsCounts;
+pub use stats::DnsStats;
 
 /// Asks the DNS.
 pub trait Resolve: Send + Sync + 'static {
@@ -41,6 +94,45 @@ pub struct Answer {
     pub ttl: Duration,
 }
 
+impl Answer {
+    /// The security of the whole: of the weakest of the aliases and the end. `None` if the lookup
+    /// ended without a value.
+    #[must_use]
+    pub fn security(&self) -> Option<Security> {
+        let end = self.outcome.as_ref().ok()?.security;
+        Some(self.path_security().min(end))
+    }
+
+    /// The security of the aliases alone; secure if there are none.
+    #[must_use]
+    pub fn path_security(&self) -> Security {
+        let weakest = self.steps.iter().map(|step| step.security).min();
+        weakest.unwrap_or(Security::Secure)
+    }
+
+    /// The name that the outcome is about: the target of the last alias, or the name asked for.
+    #[must_use]
+    pub fn final_name(&self) -> &DomainName {
+        self.steps
+            .last()
+            .map_or(&self.name, |step| &step.value.target)
+    }
+
+    /// About how much memory it takes, for the bounds of the cache.
+    fn octets(&self) -> usize {
+        let steps: usize = self.steps.iter().map(|step| step.value.octets()).sum();
+        let outcome = match &self.outcome {
+            Ok(secured) => match &secured.value {
+                Outcome::Records(records) => records.iter().map(RecordData::octets).sum(),
+                Outcome::NoData | Outcome::NxDomain => 0,
+            },
+            Err(error) => error.reason().len(),
+        };
+        // The name stands in the key of the cache as well.
+        size_of::<Self>() + 2 * self.name.as_str().len() + steps + outcome
+    }
+}
+
 /// One CNAME, or one DNAME with the CNAME that follows from it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Alias {
@@ -48,6 +140,13 @@ pub struct Alias {
     pub owner: DomainName,
     /// What it stands for.
     pub target: DomainName,
+}
+
+impl Alias {
+    /// About how much memory it takes.
+    fn octets(&self) -> usize {
+        size_of::<Self>() + self.owner.as_str().len() + self.target.as_str().len()
+    }
 }
 
 /// What stands at the end of the aliases.
@@ -59,43 +158,4 @@ pub enum Outcome {
     NoData,
     /// The name does not exist; proven where the outcome is secure.
     NxDomain,
-}
-
-/// A record, as far as byrnie understands it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum RecordData {
-    /// An IPv4 address.
-    A(Ipv4Addr),
-    /// An IPv6 address.
-    Aaaa(Ipv6Addr),
-    /// A mail exchange; the host is `None` for the root (RFC 7505's null MX).
-    Mx {
-        /// Lower is tried first.
-        preference: u16,
-        /// The host.
-        host: Option<DomainName>,
-    },
-    /// Certificate associations.
-    Tlsa(TlsaRecord),
-    /// The character strings of a TXT record, joined.
-    Txt(Vec<u8>),
-    /// Any other record, in presentation form.
-    Other(String),
-}
-
-/// Record types that byrnie asks for, and any other for people who look.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum RecordType {
-    /// IPv4 addresses.
-    A,
-    /// IPv6 addresses.
-    Aaaa,
-    /// Mail exchanges.
-    Mx,
-    /// Certificate associations.
-    Tlsa,
-    /// Text.
-    Txt,
-    /// Any other, by number.
-    Other(u16),
 }
