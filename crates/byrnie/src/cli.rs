@@ -1,7 +1,10 @@
 //! The command line.
 
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use byrnie_base::DomainName;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
@@ -24,6 +27,15 @@ pub(crate) struct Cli {
 /// What byrnie can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Ask the DNS, and say how well the answer is proven
+    #[command(after_help = EXIT_DNS)]
+    Dns(DnsArgs),
+    /// Check certificate chains against TLSA records
+    #[command(subcommand)]
+    Dane(DaneCommand),
+    /// Look at the mail that waits, and steer it
+    #[command(subcommand)]
+    Queue(QueueCommand),
     /// Check a configuration file, or print every setting with its default
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -38,22 +50,192 @@ pub(crate) enum Command {
     Man,
 }
 
+/// Which configuration holds.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigArgs {
+    /// The configuration; default: /etc/byrnie/byrnie.toml, or every default if that does not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What replaces the configuration's own words on how to resolve.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Instead of the configuration's settings")]
+pub(crate) struct ResolveArgs {
+    /// A resolver to ask; may be given several times
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) dns_server: Vec<SocketAddr>,
+    /// Trust anchors: DS or DNSKEY lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust_anchor: Option<PathBuf>,
+    /// More roots besides the public authorities, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The port of the hosts that serve MTA-STS policies
+    #[arg(long, value_name = "N")]
+    pub(crate) https_port: Option<u16>,
+}
+
+/// Arguments of `dns`.
+#[derive(Args, Debug)]
+pub(crate) struct DnsArgs {
+    /// The name
+    #[arg(required_unless_present = "batch", requires = "record_type")]
+    pub(crate) name: Option<String>,
+    /// The type, such as A, AAAA, MX, TLSA, TXT or TYPE52
+    #[arg(value_name = "TYPE")]
+    pub(crate) record_type: Option<String>,
+    /// Ask every question in a file of lines `NAME TYPE`, and print the answers in the same order;
+    /// `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) batch: Option<PathBuf>,
+    /// How many questions of a batch are asked at once
+    #[arg(long, value_name = "N", default_value = "16", requires = "batch")]
+    pub(crate) concurrency: NonZeroUsize,
+    /// Print one JSON object per answer and line; a batch always does
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) resolve: ResolveArgs,
+}
+
+/// What can be done with chains.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DaneCommand {
+    /// Does this chain satisfy these TLSA records?
+    #[command(after_help = EXIT_DANE_VERIFY)]
+    Verify(DaneVerifyArgs),
+}
+
+/// Arguments of `dane verify`.
+#[derive(Args, Debug)]
+pub(crate) struct DaneVerifyArgs {
+    /// A TLSA record, such as "3 1 1 0123…"; may be given several times
+    #[arg(long, value_name = "RECORD", required = true)]
+    pub(crate) tlsa: Vec<String>,
+    /// The certificates as the host sends them, PEM, its own first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain: PathBuf,
+    /// A name that the certificate may carry, the TLSA base domain first; usage 2 needs one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Vec<DomainName>,
+    /// The time at which it is checked; default: now
+    #[arg(long, value_name = "RFC3339")]
+    pub(crate) at: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be done with the queue.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List the mail that waits, oldest first
+    #[command(after_help = EXIT_QUEUE)]
+    List(QueueListArgs),
+    /// Say everything about one message: why it is waiting, what was tried, what comes next
+    #[command(after_help = EXIT_QUEUE)]
+    Show(QueueOneArgs),
+    /// Try messages again now
+    #[command(after_help = EXIT_QUEUE)]
+    Retry(QueueSomeArgs),
+    /// Keep messages back until they are released
+    #[command(after_help = EXIT_QUEUE)]
+    Hold(QueueSomeArgs),
+    /// Let messages that were held go on
+    #[command(after_help = EXIT_QUEUE)]
+    Release(QueueSomeArgs),
+    /// Remove messages for ever, without a bounce
+    #[command(after_help = EXIT_QUEUE)]
+    Remove(QueueSomeArgs),
+}
+
+/// Arguments of `queue list`.
+#[derive(Args, Debug)]
+pub(crate) struct QueueListArgs {
+    /// Print one JSON object per message and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Arguments of `queue show`.
+#[derive(Args, Debug)]
+pub(crate) struct QueueOneArgs {
+    /// The message's queue id
+    pub(crate) id: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Arguments of the commands that steer messages.
+#[derive(Args, Debug)]
+pub(crate) struct QueueSomeArgs {
+    /// The messages' queue ids
+    #[arg(required_unless_present = "all")]
+    pub(crate) ids: Vec<String>,
+    /// Every message in the queue
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Print one JSON object per message and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
 /// What can be done with configurations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check a configuration file and every file that it names
-    #[command(
-        after_help = "Exit codes:\n  0  the configuration is good\n  2  it is not, or cannot \
-                            be read; what is wrong and on which line is said on standard error"
-    )]
-    Check {
-        /// The file; default: /etc/byrnie/byrnie.toml
-        file: Option<PathBuf>,
-    },
+    #[command(after_help = EXIT_CONFIG_CHECK)]
+    Check(ConfigCheckArgs),
     /// Print every setting with its default and a comment
     #[command(after_help = EXIT_PRINTED)]
     Defaults,
 }
 
+/// Arguments of `config check`.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigCheckArgs {
+    /// The file; default: /etc/byrnie/byrnie.toml
+    pub(crate) file: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// For commands that print and cannot fail otherwise.
-const EXIT_PRINTED: &str = "Exit codes:\n  0  printed\n  2  bad usage";
+const EXIT_PRINTED: &str = "\
+Exit codes:
+  0  printed
+  2  bad usage";
+
+const EXIT_DNS: &str = "\
+Exit codes:
+  0  an answer was printed for every question, whatever its status
+  1  the resolver cannot be used at all
+  2  bad usage, a bad configuration or unreadable input";
+
+const EXIT_DANE_VERIFY: &str = "\
+Exit codes:
+  0  the chain satisfies the records
+  1  it does not; why is said
+  2  bad usage or unreadable input";
+
+const EXIT_QUEUE: &str = "\
+Exit codes:
+  0  done
+  1  no such message, or the spool cannot be used
+  2  bad usage or a bad configuration";
+
+const EXIT_CONFIG_CHECK: &str = "\
+Exit codes:
+  0  the configuration is good
+  2  it is not, or cannot be read; what is wrong, and on which line, is said on standard error";

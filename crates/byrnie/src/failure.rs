@@ -31,18 +31,18 @@ enum FailureKind {
 
 impl Failure {
     /// Something outside did not work: exit code 1.
-    pub(crate) fn runtime(message: impl ToString) -> Self {
+    pub(crate) fn runtime(message: impl Into<String>) -> Self {
         Self {
-            message: message.to_string(),
+            message: message.into(),
             hint: None,
             kind: FailureKind::Runtime,
         }
     }
 
     /// The command line or a file is wrong: exit code 2.
-    pub(crate) fn usage(message: impl ToString) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self {
-            message: message.to_string(),
+            message: message.into(),
             hint: None,
             kind: FailureKind::Usage,
         }
@@ -50,8 +50,15 @@ impl Failure {
 
     /// The same with advice.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl ToString) -> Self {
-        self.hint = Some(hint.to_string());
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with the place before it.
+    #[must_use]
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
         self
     }
 
@@ -78,7 +85,7 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let failure = Self::usage(&error);
+        let failure = Self::usage(error.to_string());
         match error.hint {
             Some(hint) => failure.hint(hint),
             None => failure,

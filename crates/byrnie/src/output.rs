@@ -6,6 +6,8 @@ use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
 
+use byrnie_base::UnixTime;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -20,8 +22,27 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
 
 /// Writes `value` as one line of JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let line = serde_json::to_string(value).map_err(Failure::runtime)?;
+    let line = serde_json::to_string(value).map_err(|error| Failure::runtime(error.to_string()))?;
     print(format_args!("{line}\n"))
+}
+
+/// A point in time in RFC 3339's form.
+pub(crate) fn time(at: UnixTime) -> String {
+    match Timestamp::from_second(at.as_i64()) {
+        Ok(timestamp) => timestamp.to_string(),
+        Err(_) => at.0.to_string(),
+    }
+}
+
+/// Text that strangers may have had a hand in, without what a terminal would obey.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' => c,
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect()
 }
 
 /// Colours text, or leaves it alone.

@@ -96,7 +96,6 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             "delivery.max_deliveries_per_domain",
             file.delivery.max_deliveries_per_domain,
         ),
-        ("queue.max_messages", file.queue.max_messages),
     ];
     match bounds.iter().find(|(_, bound)| *bound == 0) {
         Some((key, _)) => Err(ConfigError::at_key(

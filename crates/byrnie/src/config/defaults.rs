@@ -43,11 +43,11 @@ pub(crate) const SMTP_COMMAND_TIMEOUT: Span = minutes(5);
 /// `smtp.data_timeout`: RFC 5321, Section 4.5.3.2.5.
 pub(crate) const SMTP_DATA_TIMEOUT: Span = minutes(3);
 
-/// `dns.server_timeout`: a server that is slower than this is asked in vain.
-pub(crate) const DNS_SERVER_TIMEOUT: Span = seconds(5);
+/// `dns.server_timeout`: each server is asked twice, so a packet may be lost.
+pub(crate) const DNS_SERVER_TIMEOUT: Span = seconds(2);
 
 /// `dns.lookup_timeout`: the sender waits for it at RCPT where a guarantee stands.
-pub(crate) const DNS_LOOKUP_TIMEOUT: Span = seconds(20);
+pub(crate) const DNS_LOOKUP_TIMEOUT: Span = seconds(12);
 
 /// `dns.cache_entries`: some ten thousand recipient domains.
 pub(crate) const DNS_CACHE_ENTRIES: usize = 100_000;
@@ -60,6 +60,9 @@ pub(crate) const DNS_TTL_FLOOR: Span = seconds(5);
 
 /// `dns.ttl_ceiling`: a mistake of others is forgotten after a day.
 pub(crate) const DNS_TTL_CEILING: Span = hours(24);
+
+/// `dns.negative_ttl_ceiling`: a record that was missing is seen an hour after it has appeared.
+pub(crate) const DNS_NEGATIVE_TTL_CEILING: Span = hours(1);
 
 /// `delivery.mx_port`: RFC 5321, Section 4.5.4.2.
 pub(crate) const MX_PORT: u16 = 25;
@@ -102,8 +105,14 @@ pub(crate) const RETRY_FACTOR: f64 = 2.0;
 /// `queue.lifetime`: RFC 5321, Section 4.5.4.1.
 pub(crate) const LIFETIME: Span = hours(5 * 24);
 
-/// `queue.max_messages`: a spool of this size still starts within seconds.
-pub(crate) const MAX_MESSAGES: usize = 100_000;
+/// `queue.max_size`: a day's mail of a small provider whose line is down.
+pub(crate) const MAX_SPOOL_SIZE: Size = Size(10 << 30);
+
+/// `queue.max_receipts`: some 1 KiB each.
+pub(crate) const MAX_RECEIPTS: u64 = 1_000_000;
+
+/// `queue.receipt_lifetime`: long enough for "did my mail arrive last month?".
+pub(crate) const RECEIPT_LIFETIME: Span = hours(30 * 24);
 
 /// `log.level`: what a postmaster wants to read.
 pub(crate) fn log_level() -> String {

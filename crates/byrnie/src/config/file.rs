@@ -152,6 +152,8 @@ pub(crate) struct Dns {
     pub(crate) ttl_floor: Span,
     /// Answers are kept at most this long, whatever their TTL.
     pub(crate) ttl_ceiling: Span,
+    /// Denials are kept at most this long.
+    pub(crate) negative_ttl_ceiling: Span,
 }
 
 impl Default for Dns {
@@ -168,6 +170,7 @@ impl Default for Dns {
             cache_size: defaults::DNS_CACHE_SIZE,
             ttl_floor: defaults::DNS_TTL_FLOOR,
             ttl_ceiling: defaults::DNS_TTL_CEILING,
+            negative_ttl_ceiling: defaults::DNS_NEGATIVE_TTL_CEILING,
         }
     }
 }
@@ -273,8 +276,12 @@ pub(crate) struct Queue {
     pub(crate) retry_factor: f64,
     /// When a message that cannot be delivered goes back to its sender.
     pub(crate) lifetime: Span,
-    /// The most messages in the queue; further ones are refused for the time being.
-    pub(crate) max_messages: usize,
+    /// The most disk space; beyond it messages are refused for the time being.
+    pub(crate) max_size: Size,
+    /// The most receipts kept.
+    pub(crate) max_receipts: u64,
+    /// How long receipts are kept.
+    pub(crate) receipt_lifetime: Span,
 }
 
 impl Default for Queue {
@@ -285,7 +292,9 @@ impl Default for Queue {
             retry_max: defaults::RETRY_MAX,
             retry_factor: defaults::RETRY_FACTOR,
             lifetime: defaults::LIFETIME,
-            max_messages: defaults::MAX_MESSAGES,
+            max_size: defaults::MAX_SPOOL_SIZE,
+            max_receipts: defaults::MAX_RECEIPTS,
+            receipt_lifetime: defaults::RECEIPT_LIFETIME,
         }
     }
 }

@@ -14,15 +14,10 @@ use std::path::Path;
 use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
-pub(crate) use file::Addresses;
-pub(crate) use file::DaneWord;
+pub(crate) use file::Dns;
 pub(crate) use file::DnsMode;
 pub(crate) use file::DnsTransport;
 pub(crate) use file::File;
-pub(crate) use file::InsecureMxWord;
-pub(crate) use file::LogFormat;
-pub(crate) use file::MetricsListen;
-pub(crate) use file::RuleDomain;
 
 /// Where the configuration is looked for when no `--config` is given.
 pub(crate) const DEFAULT_PATH: &str = "/etc/byrnie/byrnie.toml";
@@ -56,7 +51,7 @@ fn read(path: &Path) -> Result<File, ConfigError> {
 pub(crate) fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
     let mut file: File =
         toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     for relative in paths(&mut file) {
         *relative = folder.join(&*relative);
     }

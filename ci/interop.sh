@@ -1,0 +1,89 @@
+#!/bin/bash
+# byrnie between real programs: NSD and unbound for the DNS, Postfix and Exim as mail hosts, swaks and
+# smtp-source as clients. Debian's packages, in a network of their own; needs root.
+#
+#     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie
+#
+# Prints one line for each assertion and ends with how many passed and failed.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+byrnie=$(realpath "${1:-$here/../target/release/byrnie}")
+
+# First life, in the ordinary network: install, then go on in namespaces of our own, where everything that is
+# started ends with the script and no port is taken.
+if [ -z "${INTEROP_WORK:-}" ]; then
+    packages=(
+        nsd unbound postfix swaks libnet-ssleay-perl ldnsutils bind9-dnsutils openssl curl python3
+        iproute2 util-linux libgnutls-dane0 libidn12 libnsl2
+    )
+    missing=()
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+            missing+=("$package")
+    done
+    INTEROP_WORK=$(mktemp -d)
+    trap 'rm -rf "$INTEROP_WORK"' EXIT
+    # Postfix and Exim read what lies below as users of their own.
+    chmod 755 "$INTEROP_WORK"
+    mkdir "$INTEROP_WORK/exim"
+    apt-get update -qq
+    if [ ${#missing[@]} -gt 0 ]; then
+        # No daemon starts by itself.
+        if [ ! -e /usr/sbin/policy-rc.d ]; then
+            printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+            chmod 755 /usr/sbin/policy-rc.d
+            trap 'rm -rf "$INTEROP_WORK" /usr/sbin/policy-rc.d' EXIT
+        fi
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    fi
+    # Debian lets only one mail server be installed; Exim is unpacked beside Postfix.
+    (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
+    dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
+    export INTEROP_WORK
+    unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie"
+    exit
+fi
+
+work=$INTEROP_WORK
+exim_root=$work/exim/root
+pids=()
+ip link set lo up
+
+. "$here/interop/lib.sh"
+. "$here/interop/zones.sh"
+. "$here/interop/peers.sh"
+. "$here/interop/suite.sh"
+
+# The setting up speaks only if it fails.
+quietly() {
+    if ! "$@" >"$work/setup.log" 2>&1; then
+        echo "cannot set up: $*"
+        tail -n 30 "$work/setup.log"
+        exit 1
+    fi
+}
+
+quietly make_certificates
+quietly make_zones
+quietly make_exim_user
+start_nsd
+start_unbound
+quietly start_postfix
+start_exim
+
+assert 'NSD serves the root' \
+    eventually 20 says 'SOA' dig @127.0.0.10 . SOA
+assert 'unbound validates the tree' \
+    eventually 20 says 'flags:.* ad' dig +dnssec @127.0.0.53 _25._tcp.mx.postfix.test TLSA
+assert 'Postfix answers' \
+    eventually 20 says '^<. +250.*STARTTLS' swaks --server 127.0.0.21 --quit-after EHLO
+assert 'Exim answers' \
+    eventually 20 says '^<. +250.*STARTTLS' swaks --server 127.0.0.22 --quit-after EHLO
+
+for mode in validate trust-ad; do
+    suite "$mode"
+done
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,109 @@
+//! `byrnie dns`: an answer from the DNS, and how well it is proven.
+
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use byrnie_base::DomainName;
+use byrnie_net::dns::LookupReport;
+use byrnie_net::dns::RecordType;
+use byrnie_net::dns::ReportStatus;
+use byrnie_net::dns::Resolve;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::cli::DnsArgs;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::Paint;
+use crate::resolving;
+use crate::runtime;
+
+/// Runs `byrnie dns`.
+pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
+    let questions = match (&args.batch, &args.name, &args.record_type) {
+        (Some(path), _, _) => read_batch(path)?,
+        (None, Some(name), Some(record_type)) => vec![question(name, record_type)?],
+        (None, _, _) => return Err(Failure::usage("a name and a type are needed")),
+    };
+    let json = args.json || args.batch.is_some();
+    let file = resolving::settings(&args.config, &args.resolve)?;
+    runtime::block_on(async {
+        let resolver = resolving::resolver(&file, &resolving::clock())?;
+        let answers = stream::iter(questions)
+            .map(|(name, record_type)| {
+                let resolver = resolver.clone();
+                async move { resolver.lookup(&name, record_type).await }
+            })
+            .buffered(args.concurrency.get());
+        let mut answers = std::pin::pin!(answers);
+        while let Some(answer) = answers.next().await {
+            let report = LookupReport::from(&answer);
+            if json {
+                output::print_json(&report)?;
+            } else {
+                output::print(text(&report, Paint::for_stdout()))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The questions of a file, or of standard input for `-`.
+fn read_batch(path: &Path) -> Result<Vec<(DomainName, RecordType)>, Failure> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        io::stdin().take(BATCH_OCTETS_MAX).read_to_string(&mut text)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(BATCH_OCTETS_MAX).read_to_string(&mut text))
+    };
+    let at = |problem: String| Failure::usage(format!("{}: {problem}", path.display()));
+    read.map_err(|error| at(error.to_string()))?;
+    let mut questions = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            [] => {}
+            [name, record_type] => {
+                let question = question(name, record_type).map_err(|error| {
+                    error.within(&format!("{}, line {}", path.display(), number + 1))
+                })?;
+                questions.push(question);
+            }
+            _ => {
+                return Err(at(format!("line {}: not `NAME TYPE`", number + 1))
+                    .hint("write one question a line, such as `example.org MX`"));
+            }
+        }
+    }
+    Ok(questions)
+}
+
+/// A name and a type from text.
+fn question(name: &str, record_type: &str) -> Result<(DomainName, RecordType), Failure> {
+    let parsed_name = name
+        .parse()
+        .map_err(|error| Failure::usage(format!("\"{name}\": {error}")))?;
+    let parsed_type = record_type.parse().map_err(|error| {
+        Failure::usage(format!("\"{record_type}\": {error}"))
+            .hint("write a type such as MX or TLSA, or TYPE52 by number")
+    })?;
+    Ok((parsed_name, parsed_type))
+}
+
+/// An answer in lines, its status in colour.
+fn text(report: &LookupReport, paint: Paint) -> String {
+    let word = format!(": {} ", report.status);
+    let coloured = match report.status {
+        ReportStatus::Secure => paint.green(&word),
+        ReportStatus::Insecure => paint.yellow(&word),
+        ReportStatus::Bogus | ReportStatus::Failed => paint.red(&word),
+    };
+    let plain = output::visible(&report.to_string());
+    plain.replacen(&word, &coloured, 1) + "\n"
+}
+
+/// Some two million questions in one batch.
+const BATCH_OCTETS_MAX: u64 = 64 << 20;

@@ -1,0 +1,40 @@
+//! byrnie: makes the way of an e-mail verifiable.
+//!
+//! This crate is wiring: the command line, one file per command, the configuration, what people and
+//! machines read. What byrnie knows about mail lies in the crates below it.
+
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod output;
+mod resolving;
+mod runtime;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+
+/// Does what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Whether a text is a configuration; files that it names are not looked at.
+///
+/// # Errors
+/// Says what is wrong, and on which line.
+pub fn check_configuration(text: &str) -> Result<(), String> {
+    match config::parse(text, Path::new("byrnie.toml")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}

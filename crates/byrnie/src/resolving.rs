@@ -1,0 +1,164 @@
+//! How to resolve, from the configuration and the options that replace parts of it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use byrnie_net::clock::Clock;
+use byrnie_net::clock::SystemClock;
+use byrnie_net::dns::CacheBounds;
+use byrnie_net::dns::DnsConfig;
+use byrnie_net::dns::Mode;
+use byrnie_net::dns::Resolver;
+use byrnie_net::dns::Transport;
+use byrnie_net::dns::TrustAnchors;
+use byrnie_net::dns::TrustedPath;
+use byrnie_net::dns::TtlBounds;
+use byrnie_net::dns::nameservers;
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+
+use crate::cli::ConfigArgs;
+use crate::cli::ResolveArgs;
+use crate::config;
+use crate::config::Dns;
+use crate::config::DnsMode;
+use crate::config::DnsTransport;
+use crate::config::File;
+use crate::failure::Failure;
+
+/// The configuration, with the options of the command line in the place of its own words.
+///
+/// # Errors
+/// The configuration cannot be read or contradicts itself.
+pub(crate) fn settings(config: &ConfigArgs, resolve: &ResolveArgs) -> Result<File, Failure> {
+    let mut file = config::load(config.config.as_deref())?;
+    if !resolve.dns_server.is_empty() {
+        file.dns.servers = Some(resolve.dns_server.clone());
+    }
+    if let Some(path) = &resolve.trust_anchor {
+        file.dns.trust_anchor_file = Some(path.clone());
+    }
+    if let Some(path) = &resolve.ca_file {
+        file.tls.ca_file = Some(path.clone());
+    }
+    if let Some(port) = resolve.https_port {
+        file.delivery.https_port = port;
+    }
+    Ok(file)
+}
+
+/// The system's clock.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+/// A resolver as the configuration describes it.
+///
+/// # Errors
+/// The configuration cannot work or is not safe.
+pub(crate) fn resolver(file: &File, clock: &Arc<dyn Clock>) -> Result<Resolver, Failure> {
+    let config = dns(&file.dns, file)?;
+    Resolver::new(&config, Arc::clone(clock)).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// How to ask the DNS.
+///
+/// # Errors
+/// A file cannot be read, or no resolver is known.
+fn dns(dns: &Dns, file: &File) -> Result<DnsConfig, Failure> {
+    let upstreams = match &dns.servers {
+        Some(servers) => servers.clone(),
+        None => system_servers()?,
+    };
+    let mode = match dns.mode {
+        DnsMode::Validate => Mode::Validate {
+            anchors: anchors(dns.trust_anchor_file.as_deref())?,
+        },
+        DnsMode::TrustAd => trust_ad(TrustedPath::Loopback),
+        DnsMode::DangerTrustRemoteAd => trust_ad(TrustedPath::DangerDeclaredByOperator),
+    };
+    let mut config = DnsConfig::new(upstreams, mode);
+    config.transport = match (dns.transport, &dns.tls_name) {
+        (DnsTransport::UdpTcp, _) => Transport::Udp,
+        (DnsTransport::Tcp, _) => Transport::Tcp,
+        (DnsTransport::Tls, None) => {
+            return Err(Failure::usage("DNS over TLS without a name").hint("set `dns.tls_name`"));
+        }
+        (DnsTransport::Tls, Some(name)) => Transport::Tls {
+            server_name: ServerName::try_from(name.to_string())
+                .map_err(|error| Failure::usage(error.to_string()))?,
+            roots: Arc::new(root_store(file)?),
+        },
+    };
+    config.attempt_timeout = dns.server_timeout.0;
+    config.lookup_timeout = dns.lookup_timeout.0;
+    config.cache = CacheBounds {
+        entries_max: dns.cache_entries,
+        octets_max: usize::try_from(dns.cache_size.0).unwrap_or(usize::MAX),
+    };
+    config.ttl = TtlBounds {
+        floor: dns.ttl_floor.0,
+        ceiling: dns.ttl_ceiling.0,
+        negative_ceiling: dns.negative_ttl_ceiling.0,
+        ..TtlBounds::default()
+    };
+    Ok(config)
+}
+
+/// The same authorities as [`roots`], for DNS over TLS.
+fn root_store(file: &File) -> Result<RootCertStore, Failure> {
+    let mut store = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(path) = &file.tls.ca_file {
+        let pem = read(path, "tls.ca_file")?;
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
+        store.add_parsable_certificates(certificates);
+    }
+    Ok(store)
+}
+
+/// Believes the AD bit over `path`.
+fn trust_ad(path: TrustedPath) -> Mode {
+    Mode::TrustAd {
+        path,
+        known_signed: None,
+    }
+}
+
+/// The anchors in the file, or the root's own.
+fn anchors(path: Option<&Path>) -> Result<TrustAnchors, Failure> {
+    let Some(path) = path else {
+        return Ok(TrustAnchors::root());
+    };
+    TrustAnchors::parse(&read(path, "dns.trust_anchor_file")?).map_err(|error| {
+        Failure::usage(format!("{}: {error}", path.display()))
+            .hint("a trust anchor is a line with a DS or DNSKEY record, such as `. DS 20326 8 2 …`")
+    })
+}
+
+/// The resolvers of the system.
+fn system_servers() -> Result<Vec<SocketAddr>, Failure> {
+    let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let servers = nameservers(&text);
+    if servers.is_empty() {
+        return Err(Failure::usage(format!("{RESOLV_CONF} names no resolver"))
+            .hint("set `dns.servers`, or give `--dns-server`"));
+    }
+    Ok(servers)
+}
+
+/// Reads a file that `key` names.
+fn read(path: &Path, key: &str) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("`{key}`: {}: {error}", path.display()))
+            .hint("the file must exist and be readable for the user that byrnie runs as")
+    })
+}
+
+/// Where the system keeps its resolvers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
