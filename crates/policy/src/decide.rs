@@ -113,8 +113,8 @@ struct Terms<'a> {
     sts: StsTerm<'a>,
     /// Whether the host names come from the recipient's address or from a signed answer.
     names: HostNames,
-    /// The names that count under usage 2 besides the TLSA base domain.
-    next_hop: Vec<DomainName>,
+    /// How well the MX answer is proven.
+    mx: Security,
 }
 
 /// Whether TLSA records are looked at.
@@ -184,7 +184,7 @@ impl<'a> Terms<'a> {
             dane: dane_term(evidence, security),
             sts: sts_term(evidence, security),
             names,
-            next_hop: next_hop_names(evidence, security),
+            mx: security,
         }
     }
 
@@ -367,10 +367,12 @@ impl<'a> Terms<'a> {
         if usable {
             return TlsRequirement::Dane {
                 records: sorted.usable,
-                reference: ReferenceIdentifiers {
-                    tlsa_base: base,
-                    next_hop: self.next_hop.clone(),
-                },
+                reference: ReferenceIdentifiers::new(
+                    base,
+                    &self.evidence.domain,
+                    self.evidence.expanded_domain.as_ref(),
+                    self.mx,
+                ),
             };
         }
         reasons.push(Reason::TlsaAllUnusable { base });
@@ -576,21 +578,6 @@ fn sts_reasons(sts: &StsEvidence, term: StsTerm<'_>) -> Vec<Reason> {
             reasons
         }
     }
-}
-
-/// The names that count under usage 2 besides the TLSA base domain: RFC 7672, Section 3.2.2.
-///
-/// Behind an insecure MX answer the next-hop domain says nothing about the hosts that were named.
-fn next_hop_names(evidence: &Evidence, mx: Security) -> Vec<DomainName> {
-    if mx == Security::Insecure {
-        return Vec::new();
-    }
-    let expanded = evidence.expanded_domain.iter();
-    let expanded = expanded.filter(|name| name.is_secure() && name.value != evidence.domain);
-    std::iter::once(&evidence.domain)
-        .chain(expanded.map(|name| &name.value))
-        .cloned()
-        .collect()
 }
 
 /// The addresses of one host, IPv6 first; a family that could not be looked up is left out.

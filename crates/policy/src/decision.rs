@@ -245,7 +245,7 @@ fn reference_names<S: serde::Serializer>(
     reference: &ReferenceIdentifiers,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(std::iter::once(&reference.tlsa_base).chain(&reference.next_hop))
+    serializer.collect_seq(reference.names())
 }
 
 /// A text that may stand in one line of a reply, whatever a stranger's server put into a reason.
