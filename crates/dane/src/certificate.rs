@@ -158,3 +158,69 @@ impl<'a> Walk<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_found_as_it_stands() {
+        let (certificate, key) = make();
+        let expected = rcgen::PublicKeyData::subject_public_key_info(&key);
+        assert_eq!(public_key(&certificate).unwrap().as_ref(), expected);
+    }
+
+    #[test]
+    fn nothing_may_follow_a_certificate_or_stand_behind_its_signature() {
+        let (certificate, _) = make();
+        let mut after = certificate.to_vec();
+        after.push(0);
+        assert_eq!(public_key(&after.into()), Err(MalformedCertificate));
+
+        let mut inside = certificate.to_vec();
+        inside.extend([0x05, 0x00]);
+        // The outer length stands in two octets behind the tag and the length's own length.
+        let length = u16::from_be_bytes([inside[2], inside[3]]) + 2;
+        inside[2..4].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(public_key(&inside.into()), Err(MalformedCertificate));
+    }
+
+    #[test]
+    fn a_certificate_cut_short_anywhere_has_no_key() {
+        let (certificate, _) = make();
+        for length in 0..certificate.len() {
+            let cut = CertificateDer::from(&certificate[..length]);
+            assert_eq!(public_key(&cut), Err(MalformedCertificate), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_record_for_a_certificate_needs_parameters_that_mean_something() {
+        let (certificate, _) = make();
+        let record = |selector, matching_type| {
+            TlsaRecord::for_certificate(CertUsage::DaneEe, selector, matching_type, &certificate)
+                .unwrap()
+        };
+        let length = |record: Option<TlsaRecord>| record.map(|record| record.data.len());
+        assert_eq!(
+            length(record(Selector::Cert, MatchingType::Sha256)),
+            Some(32)
+        );
+        assert_eq!(
+            length(record(Selector::Spki, MatchingType::Sha512)),
+            Some(64)
+        );
+        let whole = record(Selector::Cert, MatchingType::Full);
+        assert_eq!(length(whole), Some(certificate.len()));
+        assert_eq!(record(Selector::Unassigned(2), MatchingType::Full), None);
+        assert_eq!(record(Selector::Cert, MatchingType::Unassigned(3)), None);
+    }
+
+    fn make() -> (CertificateDer<'static>, rcgen::KeyPair) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap();
+        (certificate.into(), key)
+    }
+}

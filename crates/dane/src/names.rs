@@ -4,7 +4,6 @@ use byrnie_base::DomainName;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::prelude::FromDer;
 
 /// The names that a certificate presents for its host.
@@ -26,17 +25,13 @@ pub(crate) enum NameSource {
 }
 
 impl PresentedNames {
-    /// Reads the names of a certificate.
+    /// Reads the names of a certificate; `None` if it, or its subjectAltName, cannot be read.
     ///
     /// Common names count only where subjectAltName has no dNSName at all: a certificate that uses
     /// the extension says there, and nowhere else, what it is for.
     pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let alternatives = certificate.subject_alternative_name().ok()?;
-        if alternatives.is_none() && has_subject_alt_name(&certificate) {
-            // The extension is there and cannot be read, so nobody knows whether it has dNSNames.
-            return None;
-        }
         let dns_names: Vec<String> = alternatives
             .iter()
             .flat_map(|extension| &extension.value.general_names)
@@ -68,13 +63,6 @@ impl PresentedNames {
             .find(|name| self.names.iter().any(|presented| matches(presented, name)))
             .copied()
     }
-}
-
-/// Whether the extension is there, readable or not.
-fn has_subject_alt_name(certificate: &X509Certificate<'_>) -> bool {
-    certificate
-        .iter_extensions()
-        .any(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME)
 }
 
 /// The dNSName, if the alternative name is one.

@@ -76,11 +76,12 @@ pub(crate) fn verify_names(
         now,
         paths_left: PATHS_MAX,
     };
+    let strongest = pairs_with_sha512(records);
     let mut faults: Vec<(usize, RecordFault)> = Vec::new();
     // Usage 3 first: it costs a digest, usage 2 costs signatures.
     for pass in [CertUsage::DaneEe, CertUsage::DaneTa] {
         for (position, record) in records.iter().enumerate() {
-            if let Some(fault) = rule_out(records, record) {
+            if let Some(fault) = rule_out(record, &strongest) {
                 if pass == CertUsage::DaneEe {
                     faults.push((position, fault));
                 }
@@ -102,18 +103,26 @@ pub(crate) fn verify_names(
     })
 }
 
+/// The usages and selectors for which there is a usable record with the strongest digest.
+fn pairs_with_sha512(records: &[TlsaRecord]) -> Vec<(CertUsage, Selector)> {
+    let mut pairs: Vec<_> = records
+        .iter()
+        .filter(|record| record.matching_type == MatchingType::Sha512)
+        .filter(|record| record.usability().is_ok())
+        .map(|record| (record.usage, record.selector))
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
+}
+
 /// Why a record does not take part, whatever the server shows.
-fn rule_out(records: &[TlsaRecord], record: &TlsaRecord) -> Option<RecordFault> {
+fn rule_out(record: &TlsaRecord, strongest: &[(CertUsage, Selector)]) -> Option<RecordFault> {
     if let Err(why) = record.usability() {
         return Some(RecordFault::Unusable(why));
     }
     let superseded = record.matching_type == MatchingType::Sha256
-        && records.iter().any(|other| {
-            other.usage == record.usage
-                && other.selector == record.selector
-                && other.matching_type == MatchingType::Sha512
-                && other.usability().is_ok()
-        });
+        && strongest.contains(&(record.usage, record.selector));
     superseded.then_some(RecordFault::Superseded)
 }
 
