@@ -16,10 +16,8 @@ pub struct StsRecord {
     pub id: String,
     /// The policy file.
     pub body: String,
-    /// When it was fetched.
+    /// When it was last fetched.
     pub fetched_at: UnixTime,
-    /// When it was last fetched or found unchanged.
-    pub confirmed_at: UnixTime,
 }
 
 /// Keeps policies over a restart.
@@ -32,7 +30,7 @@ pub trait StsRecords: Send + Sync + 'static {
 
     /// Keeps a policy in the place of what was there.
     ///
-    /// Past the configured number of policies, those that were confirmed longest ago make room.
+    /// Past the configured number of policies, those that were fetched longest ago make room.
     fn put_sts_record(
         &self,
         record: StsRecord,
@@ -44,10 +42,10 @@ pub trait StsRecords: Send + Sync + 'static {
         domain: &DomainName,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The policies last confirmed before `confirmed_before`, oldest first, at most `limit`.
+    /// The policies last fetched before `fetched_before`, oldest first, at most `limit`.
     fn stale_sts_records(
         &self,
-        confirmed_before: UnixTime,
+        fetched_before: UnixTime,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<StsRecord>, StoreError>> + Send;
 }

@@ -113,11 +113,10 @@ CREATE INDEX receipts_of_message ON receipts (message_id);
 CREATE INDEX receipts_by_age ON receipts (at);
 
 CREATE TABLE sts_policies (
-    domain       TEXT PRIMARY KEY,
-    id           TEXT    NOT NULL,
-    body         TEXT    NOT NULL,
-    fetched_at   INTEGER NOT NULL,
-    confirmed_at INTEGER NOT NULL
+    domain     TEXT PRIMARY KEY,
+    id         TEXT    NOT NULL,
+    body       TEXT    NOT NULL,
+    fetched_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX sts_policies_by_age ON sts_policies (confirmed_at);
+CREATE INDEX sts_policies_by_age ON sts_policies (fetched_at);

@@ -21,7 +21,7 @@ impl StsRecords for SqliteStore {
             .read(move |connection| {
                 connection
                     .prepare_cached(
-                        "SELECT domain, id, body, fetched_at, confirmed_at
+                        "SELECT domain, id, body, fetched_at
                          FROM sts_policies WHERE domain = ?1",
                     )
                     .and_then(|mut statement| {
@@ -61,19 +61,19 @@ impl StsRecords for SqliteStore {
 
     async fn stale_sts_records(
         &self,
-        confirmed_before: UnixTime,
+        fetched_before: UnixTime,
         limit: u32,
     ) -> Result<Vec<StsRecord>, StoreError> {
         self.workers
             .read(move |connection| {
                 let mut statement = connection
                     .prepare_cached(
-                        "SELECT domain, id, body, fetched_at, confirmed_at FROM sts_policies
-                         WHERE confirmed_at < ?1 ORDER BY confirmed_at LIMIT ?2",
+                        "SELECT domain, id, body, fetched_at FROM sts_policies
+                         WHERE fetched_at < ?1 ORDER BY fetched_at LIMIT ?2",
                     )
                     .map_err(|error| failure(&error))?;
                 let rows = statement
-                    .query_map(params![confirmed_before.as_i64(), limit], |row| {
+                    .query_map(params![fetched_before.as_i64(), limit], |row| {
                         Ok(record(row))
                     })
                     .map_err(|error| failure(&error))?;
@@ -88,20 +88,19 @@ impl StsRecords for SqliteStore {
 fn put(connection: &Connection, record: &StsRecord, records_max: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO sts_policies (domain, id, body, fetched_at, confirmed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO sts_policies (domain, id, body, fetched_at)
+             VALUES (?1, ?2, ?3, ?4)",
         )?
         .execute(params![
             record.domain.as_str(),
             record.id,
             record.body,
             record.fetched_at.as_i64(),
-            record.confirmed_at.as_i64(),
         ])?;
     connection
         .prepare_cached(
             "DELETE FROM sts_policies WHERE domain IN
-             (SELECT domain FROM sts_policies ORDER BY confirmed_at DESC, domain LIMIT -1 OFFSET ?1)",
+             (SELECT domain FROM sts_policies ORDER BY fetched_at DESC, domain LIMIT -1 OFFSET ?1)",
         )?
         .execute([records_max])?;
     Ok(())
@@ -109,16 +108,10 @@ fn put(connection: &Connection, record: &StsRecord, records_max: i64) -> rusqlit
 
 /// A policy from its row.
 fn record(row: &Row<'_>) -> Result<StsRecord, StoreError> {
-    let read = || -> rusqlite::Result<(String, String, String, i64, i64)> {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
+    let read = || -> rusqlite::Result<(String, String, String, i64)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     };
-    let (domain, id, body, fetched_at, confirmed_at) = read().map_err(|error| failure(&error))?;
+    let (domain, id, body, fetched_at) = read().map_err(|error| failure(&error))?;
     Ok(StsRecord {
         domain: domain
             .parse()
@@ -126,6 +119,5 @@ fn record(row: &Row<'_>) -> Result<StsRecord, StoreError> {
         id,
         body,
         fetched_at: time(fetched_at),
-        confirmed_at: time(confirmed_at),
     })
 }

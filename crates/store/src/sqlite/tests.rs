@@ -698,8 +698,8 @@ async fn policies_survive_and_are_bounded() {
     };
     let store = Arc::new(SqliteStore::open(options).unwrap());
     let spool = TestSpool { directory, store };
-    for (name, confirmed_at) in [("a.example", 30), ("b.example", 10), ("c.example", 20)] {
-        let record = sts_record(name, UnixTime(confirmed_at));
+    for (name, fetched_at) in [("a.example", 30), ("b.example", 10), ("c.example", 20)] {
+        let record = sts_record(name, UnixTime(fetched_at));
         spool.store.put_sts_record(record).await.unwrap();
     }
     let spool = spool.crash();
@@ -1307,13 +1307,12 @@ fn deliveries(recipients: &[&str]) -> Vec<NewDelivery> {
     deliveries
 }
 
-fn sts_record(name: &str, confirmed_at: UnixTime) -> StsRecord {
+fn sts_record(name: &str, fetched_at: UnixTime) -> StsRecord {
     StsRecord {
         domain: name.parse().unwrap(),
         id: String::from("1"),
         body: String::from("version: STSv1\n"),
-        fetched_at: UnixTime(5),
-        confirmed_at,
+        fetched_at,
     }
 }
 
