@@ -23,6 +23,7 @@ use http_body_util::Limited;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header;
@@ -202,6 +203,11 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, FetchError> {
     let media_type = media_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
     if !media_type.as_deref().is_some_and(is_plain_text) {
         return Err(FetchError::MediaType);
+    }
+    // A host that announces too much is not listened to.
+    let announced = usize::try_from(response.size_hint().lower());
+    if !announced.is_ok_and(|announced| announced <= POLICY_OCTETS_MAX) {
+        return Err(FetchError::Policy(PolicyError::TooLong));
     }
     match Limited::new(response, POLICY_OCTETS_MAX).collect().await {
         Ok(body) => Ok(body.to_bytes()),
