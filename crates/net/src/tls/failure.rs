@@ -101,36 +101,31 @@ impl CertificateFault {
     #[must_use]
     pub fn result_type(&self) -> &'static str {
         match self.kind() {
-            FaultKind::Expired => "certificate-expired",
+            FaultKind::Dates => "certificate-expired",
             FaultKind::OtherName => "certificate-host-mismatch",
-            FaultKind::NotTrusted => "certificate-not-trusted",
-            FaultKind::Other => "validation-failure",
+            FaultKind::UnknownAuthority | FaultKind::Unacceptable => "certificate-not-trusted",
         }
     }
 
     /// Sorts the many errors of the library.
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "foreign, non-exhaustive enums; what is not told apart is a general failure"
+        reason = "a foreign, non-exhaustive enum; what is not told apart is told by its name"
     )]
     fn kind(&self) -> FaultKind {
-        match &self.0 {
-            rustls::Error::InvalidCertificate(fault) => match fault {
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => FaultKind::Expired,
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => FaultKind::OtherName,
-                CertificateError::UnknownIssuer
-                | CertificateError::BadSignature
-                | CertificateError::Revoked
-                | CertificateError::InvalidPurpose
-                | CertificateError::InvalidPurposeContext { .. }
-                | CertificateError::Other(_) => FaultKind::NotTrusted,
-                _ => FaultKind::Other,
-            },
-            _ => FaultKind::Other,
+        let rustls::Error::InvalidCertificate(fault) = &self.0 else {
+            return FaultKind::Unacceptable;
+        };
+        match fault {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => FaultKind::Dates,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                FaultKind::OtherName
+            }
+            CertificateError::UnknownIssuer => FaultKind::UnknownAuthority,
+            _ => FaultKind::Unacceptable,
         }
     }
 }
@@ -138,23 +133,82 @@ impl CertificateFault {
 impl fmt::Display for CertificateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
-            FaultKind::Expired => f.write_str("the certificate is not within its dates"),
+            FaultKind::Dates => f.write_str("the certificate is not within its dates"),
             FaultKind::OtherName => f.write_str("the certificate is for another name"),
-            FaultKind::NotTrusted => f.write_str("the certificate comes from no known authority"),
-            FaultKind::Other => write!(f, "the certificate is not acceptable ({})", self.0),
+            FaultKind::UnknownAuthority => {
+                f.write_str("the certificate comes from no known authority")
+            }
+            FaultKind::Unacceptable => write!(f, "the certificate is not acceptable ({})", self.0),
         }
     }
 }
 
-/// What reports tell apart.
+/// What reports and people tell apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum FaultKind {
     /// Past or before its dates.
-    Expired,
+    Dates,
     /// For another host.
     OtherName,
     /// No path to a known authority.
-    NotTrusted,
-    /// Anything else.
-    Other,
+    UnknownAuthority,
+    /// Anything else that is wrong with it or with its path.
+    Unacceptable,
+}
+
+#[cfg(test)]
+mod tests {
+    use byrnie_dane::RecordFault;
+    use byrnie_dane::TlsaRecord;
+    use byrnie_dane::Unusable;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_has_a_result_type_that_reports_know() {
+        let record: TlsaRecord = "3 1 1".parse().unwrap();
+        let other_name = RecordFault::OtherName {
+            presented: Vec::new(),
+        };
+        let dane = |faults: &[RecordFault]| {
+            let faults = faults.iter().map(|fault| (record.clone(), fault.clone()));
+            TlsFailure::Dane(Mismatch {
+                faults: faults.collect(),
+            })
+        };
+        let unusable = RecordFault::Unusable(Unusable::NoData);
+        check(&dane(&[]), "tlsa-invalid");
+        check(&dane(std::slice::from_ref(&unusable)), "tlsa-invalid");
+        check(
+            &dane(&[unusable, RecordFault::TooManyPaths]),
+            "certificate-not-trusted",
+        );
+        check(
+            &dane(&[other_name, RecordFault::TooManyPaths]),
+            "certificate-host-mismatch",
+        );
+        let certificate = |fault| {
+            TlsFailure::Certificate(CertificateFault(rustls::Error::InvalidCertificate(fault)))
+        };
+        check(
+            &certificate(CertificateError::NotValidYet),
+            "certificate-expired",
+        );
+        check(
+            &certificate(CertificateError::BadEncoding),
+            "certificate-not-trusted",
+        );
+        check(&TlsFailure::Signature, "validation-failure");
+        check(
+            &TlsFailure::Network(io::ErrorKind::ConnectionReset),
+            "validation-failure",
+        );
+    }
+
+    #[track_caller]
+    fn check(failure: &TlsFailure, expected: &str) {
+        assert_eq!(failure.result_type(), expected);
+        let text = failure.to_string();
+        assert!(!text.ends_with('.') && !text.is_empty(), "{text}");
+    }
 }

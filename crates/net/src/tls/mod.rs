@@ -48,3 +48,20 @@ use rustls::crypto::aws_lc_rs;
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cipher_suite_has_forward_secrecy() {
+        let suites = provider().cipher_suites.clone();
+        assert!(!suites.is_empty());
+        for suite in suites {
+            // All suites of TLS 1.3 have it; of those of TLS 1.2, those with ephemeral keys.
+            let name = suite.suite().as_str().unwrap();
+            let forward = name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_");
+            assert!(forward, "{name}");
+        }
+    }
+}
