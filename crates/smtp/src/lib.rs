@@ -4,6 +4,7 @@
 
 mod body;
 mod capabilities;
+mod client;
 mod command;
 mod date;
 mod demand;
@@ -23,6 +24,15 @@ pub use body::Framing;
 pub use body::Octets;
 pub use capabilities::Capabilities;
 pub use capabilities::SizeOffer;
+pub use client::BodyRoom;
+pub use client::ClientAction;
+pub use client::ClientError;
+pub use client::ClientFault;
+pub use client::ClientPhase;
+pub use client::ClientSession;
+pub use client::Transaction;
+pub use client::TransactionOutcome;
+pub use client::Unsupported;
 pub use command::Chunk;
 pub use command::ChunkPosition;
 pub use command::Command;
