@@ -27,7 +27,6 @@ use byrnie_policy::Mx;
 use byrnie_policy::MxRrset;
 use byrnie_policy::Strength;
 use byrnie_policy::StsEvidence;
-use byrnie_policy::StsSource;
 use byrnie_policy::TlsaEvidence;
 use byrnie_smtp::TlsDemand;
 use futures_util::future::join_all;
@@ -81,7 +80,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
             Box::pin(self.gather_hosts(domain, rule)),
             Box::pin(self.policies.find(domain)),
         );
-        if names_no_host(&sts, &hosts)
+        if names_no_host(&sts, &hosts.hosts)
             && let Some(again) = self.policies.find_again(domain).await
         {
             sts = again;
@@ -306,24 +305,15 @@ fn hosts_to_look_up(domain: &DomainName, rrset: &MxRrset) -> Vec<(DomainName, u1
         .collect()
 }
 
-/// Whether an enforced policy out of the cache excludes every host, so that it may be out of date.
-fn names_no_host(sts: &FoundPolicy, hosts: &GatheredHosts) -> bool {
+/// Whether an enforced policy excludes every host, so that it may be out of date.
+fn names_no_host(sts: &FoundPolicy, hosts: &[HostEvidence]) -> bool {
     match &sts.evidence {
-        StsEvidence::Policy {
-            policy,
-            source: StsSource::Cached,
-            ..
-        } => {
-            let mut hosts = hosts.hosts.iter().peekable();
+        StsEvidence::Policy { policy, .. } => {
             policy.mode == Mode::Enforce
-                && hosts.peek().is_some()
-                && !hosts.any(|host| policy.permits(&host.host))
+                && !hosts.is_empty()
+                && !hosts.iter().any(|host| policy.permits(&host.host))
         }
-        StsEvidence::Policy {
-            source: StsSource::Fetched | StsSource::CachedAfterFailure(_),
-            ..
-        }
-        | StsEvidence::NotAsked
+        StsEvidence::NotAsked
         | StsEvidence::Absent
         | StsEvidence::FetchFailed(_)
         | StsEvidence::RecordUnknown(_)

@@ -82,7 +82,7 @@ pub enum Reason {
     },
     /// There is a policy in mode `none`.
     StsModeNone,
-    /// The policy is the cached one, as a newer one could not be fetched.
+    /// The policy is the cached one, as it could not be fetched again when it should have been.
     StsCachedAfterFailure {
         /// Why.
         why: String,
@@ -282,8 +282,8 @@ impl fmt::Display for Reason {
             Self::StsModeNone => f.write_str("The domain has switched its MTA-STS policy off."),
             Self::StsCachedAfterFailure { why } => write!(
                 f,
-                "The domain announces a newer MTA-STS policy that cannot be fetched ({why}); the \
-                 known one stays in force."
+                "The MTA-STS policy could not be fetched again ({why}); the known one stays in \
+                 force."
             ),
             Self::OperatorAtLeast { strength } => {
                 write!(f, "A local rule demands at least {}.", Level(*strength))

@@ -29,6 +29,11 @@ mod demands;
 #[path = "behaviour/replies.rs"]
 mod replies;
 
+/// What receipts and `--json` show.
+#[cfg(test)]
+#[path = "behaviour/json.rs"]
+mod json;
+
 /// What holds for every piece of evidence there can be.
 #[cfg(test)]
 #[path = "behaviour/laws.rs"]

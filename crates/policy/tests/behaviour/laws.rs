@@ -12,6 +12,7 @@ use byrnie_policy::HostVerdict;
 use byrnie_policy::InsecureMx;
 use byrnie_policy::Mx;
 use byrnie_policy::MxRrset;
+use byrnie_policy::Reason;
 use byrnie_policy::Strength;
 use byrnie_policy::StsEvidence;
 use byrnie_policy::StsSource;
@@ -63,6 +64,17 @@ proptest! {
             assert_eq!(reply.enhanced.map(|enhanced| enhanced.class), Some(class));
             assert_eq!(reply.code / 100, u16::from(class));
             assert_ne!(reply.lines, ["example.org"]);
+        }
+    }
+
+    #[test]
+    fn every_reason_survives_json(evidence in evidence()) {
+        let decision = decide(&evidence);
+        let hosts = decision.hosts.iter().flat_map(|host| &host.reasons);
+        for reason in decision.reasons.iter().chain(hosts) {
+            let json = serde_json::to_string(reason).unwrap();
+            let back: Reason = serde_json::from_str(&json).unwrap();
+            assert_eq!(back, *reason);
         }
     }
 

@@ -25,7 +25,7 @@ fn rule_24_the_cached_policy_is_enforced_when_a_newer_one_cannot_be_fetched() {
       The MX records are not signed.
       DANE does not apply, as the MX records are unsigned.
       The domain enforces an MTA-STS policy, fetched 2 hours ago.
-      The domain announces a newer MTA-STS policy that cannot be fetched (status 503); the known one stays in force.
+      The MTA-STS policy could not be fetched again (status 503); the known one stays in force.
       10 mx1.example.org: a certificate from a public authority
         at 192.0.2.1
         The MTA-STS policy names it.
