@@ -10,6 +10,7 @@ use byrnie_mta_sts::POLICY_OCTETS_MAX;
 use byrnie_mta_sts::Policy;
 use byrnie_mta_sts::PolicyError;
 
+/// The example of the RFC.
 const GOOD: &str = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\n\
     mx: *.example.net\r\nmx: backupmx.example.com\r\nmax_age: 604800\r\n";
 

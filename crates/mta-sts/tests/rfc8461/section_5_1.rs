@@ -15,7 +15,9 @@ use proptest::prelude::Just;
 use proptest::prop_oneof;
 use proptest::proptest;
 
+/// When the cached policy was fetched.
 const FETCHED: UnixTime = UnixTime(1_000_000);
+/// Seconds that a policy usually lives.
 const WEEK: u64 = 7 * 24 * 60 * 60;
 
 #[test]
@@ -143,6 +145,7 @@ fn planned(
     )
 }
 
+/// A policy that lives for so many seconds.
 fn cached(max_age: u64) -> CachedPolicy {
     let body = format!("version: STSv1\nmode: enforce\nmx: mx.example\nmax_age: {max_age}\n");
     let domain = "example".parse().unwrap();

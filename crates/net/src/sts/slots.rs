@@ -112,6 +112,7 @@ mod tests {
         assert_eq!(count(), 2);
     }
 
+    /// A domain for each number.
     fn name(number: usize) -> DomainName {
         format!("d{number}.example").parse().unwrap()
     }

@@ -1,3 +1,5 @@
+//! How many round trips stand in sequence.
+
 use std::time::Duration;
 
 use byrnie_base::Security;

@@ -1,3 +1,5 @@
+//! Behaviour rules 1 to 21, as far as they are about what is asked.
+
 use std::time::Duration;
 
 use byrnie_base::LookupError;
@@ -368,6 +370,7 @@ async fn tlsa_evidence(world: &World) -> TlsaEvidence {
     world.gather().await.hosts.remove(0).tlsa
 }
 
+/// Demands that records were found under this base domain.
 #[track_caller]
 fn assert_found(evidence: &TlsaEvidence, expected: &str) {
     match evidence {

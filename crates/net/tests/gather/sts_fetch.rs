@@ -1,3 +1,5 @@
+//! Behaviour rule 23: fetching over HTTPS.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use tokio::sync::oneshot;
 use crate::world::enforce;
 use crate::world::name;
 
+/// The policy host of `example.org`.
 const HOST: &str = "mta-sts.example.org";
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Behaviour rules 22 to 29: the life of MTA-STS policies.
+
 use std::time::Duration;
 
 use byrnie_base::DomainName;
@@ -24,6 +26,7 @@ use crate::world::failed;
 use crate::world::failure;
 use crate::world::name;
 
+/// How long the policies of these tests live.
 const WEEK: Duration = Duration::from_secs(604_800);
 
 #[tokio::test(start_paused = true)]
@@ -340,14 +343,17 @@ async fn with_policy() -> World {
     world
 }
 
+/// What is known about the policy of `example.org`.
 async fn find(world: &World) -> StsEvidence {
     world.policies.find(&name("example.org")).await.evidence
 }
 
+/// One round of refreshing.
 async fn refresh(world: &World) -> RefreshReport {
     world.policies.refresh_due().await.unwrap()
 }
 
+/// Where a policy came from.
 #[track_caller]
 fn source(evidence: &StsEvidence) -> &StsSource {
     match evidence {
@@ -366,6 +372,7 @@ struct BrokenCache;
 /// A cache that is empty and takes nothing.
 struct FullCache;
 
+/// The error of a cache that is out of order.
 fn broken() -> CacheError {
     CacheError {
         why: String::from("disk I/O error"),

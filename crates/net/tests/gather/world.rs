@@ -1,3 +1,5 @@
+//! A scripted world: DNS, policy hosts, a clock.
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -305,6 +307,7 @@ pub(crate) fn over(mut answer: Answer, steps: &[(Security, &str, &str)]) -> Answ
     answer
 }
 
+/// An answer with this outcome; its name and type are filled in when it is given.
 fn answer(outcome: Result<Secured<Outcome>, LookupError>) -> Answer {
     Answer {
         name: name("example"),
@@ -320,6 +323,7 @@ pub(crate) fn enforce(mx: &str) -> String {
     format!("version: STSv1\nmode: enforce\nmx: {mx}\nmax_age: 604800\n")
 }
 
+/// A domain name.
 pub(crate) fn name(text: &str) -> DomainName {
     text.parse().unwrap()
 }

@@ -1,3 +1,5 @@
+//! Rules 10 to 21: DANE.
+
 use byrnie_base::Secured;
 use byrnie_base::Security;
 use byrnie_policy::HostEvidence;
@@ -244,6 +246,7 @@ fn rule_19_a_null_mx_refuses_mail() {
     "#);
 }
 
+/// Compares the names that a certificate may carry besides the TLSA base domain.
 #[track_caller]
 fn check_names(evidence: &byrnie_policy::Evidence, expected: &[&str]) {
     let decision = decide(evidence);
@@ -256,6 +259,7 @@ fn check_names(evidence: &byrnie_policy::Evidence, expected: &[&str]) {
     assert_eq!(reference.next_hop, expected);
 }
 
+/// The TLSA base domain of the first host that demands DANE.
 fn base_of(decision: &byrnie_policy::Decision) -> Option<byrnie_base::DomainName> {
     decision
         .usable_hosts()

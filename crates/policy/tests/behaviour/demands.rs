@@ -1,3 +1,5 @@
+//! Rules 34 to 37, the operator's rules and the promise that retries never weaken.
+
 use byrnie_base::Security;
 use byrnie_policy::DaneRule;
 use byrnie_policy::Evidence;

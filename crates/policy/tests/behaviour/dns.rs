@@ -1,3 +1,5 @@
+//! Rules 1 to 9: DNS and DNSSEC.
+
 use byrnie_base::Secured;
 use byrnie_base::Security;
 use byrnie_policy::HostEvidence;

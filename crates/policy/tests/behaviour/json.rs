@@ -1,3 +1,5 @@
+//! What receipts and `--json` show.
+
 use byrnie_base::Security;
 use byrnie_policy::Evidence;
 use byrnie_policy::Strength;
@@ -112,6 +114,7 @@ fn a_host_that_must_wait_says_so_in_json() {
     "#);
 }
 
+/// The decision as JSON.
 fn json(evidence: &Evidence) -> String {
     serde_json::to_string_pretty(&decide(evidence)).unwrap()
 }

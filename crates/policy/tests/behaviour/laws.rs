@@ -1,3 +1,5 @@
+//! What holds for every piece of evidence there can be.
+
 use std::collections::BTreeMap;
 
 use byrnie_base::DomainName;
@@ -38,6 +40,7 @@ use crate::support::name;
 use crate::support::policy;
 use crate::support::tlsa;
 
+/// The hosts that evidence may be about.
 const HOSTS: [&str; 4] = [
     "mx1.example.org",
     "mx2.example.org",
@@ -279,6 +282,7 @@ fn levels(decision: &Decision) -> BTreeMap<DomainName, u8> {
         .collect()
 }
 
+/// Any evidence about `example.org`.
 fn evidence() -> impl Strategy<Value = Evidence> {
     let hosts = vec((select(HOSTS.to_vec()), host()), 0..4);
     (
@@ -341,6 +345,7 @@ fn mx_kind() -> impl Strategy<Value = Result<Secured<Option<MxRrset>>, byrnie_ba
     ]
 }
 
+/// Any evidence about a host that has no name yet.
 fn host() -> impl Strategy<Value = HostEvidence> {
     let address = |found: Vec<u8>| found;
     (
@@ -378,6 +383,7 @@ fn host() -> impl Strategy<Value = HostEvidence> {
         )
 }
 
+/// Signed records, usable or not, where they count or not.
 fn tlsa_found() -> impl Strategy<Value = TlsaEvidence> {
     let base = select(vec!["self", "host.example.net", "elsewhere.example"]);
     let records = vec(
@@ -390,6 +396,7 @@ fn tlsa_found() -> impl Strategy<Value = TlsaEvidence> {
     })
 }
 
+/// Anything that MTA-STS can say.
 fn sts() -> impl Strategy<Value = StsEvidence> {
     prop_oneof![
         4 => Just(StsEvidence::Absent),
@@ -401,6 +408,7 @@ fn sts() -> impl Strategy<Value = StsEvidence> {
     ]
 }
 
+/// Any policy.
 fn sts_policy() -> impl Strategy<Value = StsEvidence> {
     let mode = select(vec!["enforce", "testing", "none"]);
     let mx = vec(
@@ -415,6 +423,7 @@ fn sts_policy() -> impl Strategy<Value = StsEvidence> {
     (mode, mx, source).prop_map(|(mode, mx, source)| policy(mode, &mx, source))
 }
 
+/// Any rule of the operator.
 fn rule() -> impl Strategy<Value = DomainRule> {
     let dane = prop_oneof![5 => Just(DaneRule::Apply), 1 => Just(DaneRule::DangerIgnore)];
     let insecure_mx = select(vec![InsecureMx::NoDane, InsecureMx::UseTlsa]);
@@ -425,6 +434,7 @@ fn rule() -> impl Strategy<Value = DomainRule> {
     })
 }
 
+/// Any demand of a message.
 fn message() -> impl Strategy<Value = TlsDemand> {
     select(vec![
         TlsDemand::None,
@@ -433,6 +443,7 @@ fn message() -> impl Strategy<Value = TlsDemand> {
     ])
 }
 
+/// Any strength, the weakest more often.
 fn strength() -> impl Strategy<Value = Strength> {
     select(vec![
         Strength::Opportunistic,
@@ -443,16 +454,19 @@ fn strength() -> impl Strategy<Value = Strength> {
     ])
 }
 
+/// Any security.
 fn security() -> impl Strategy<Value = Security> {
     select(vec![Security::Secure, Security::Insecure])
 }
 
+/// A value with any security.
 fn secured<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Secured<T>> {
     (security(), value).prop_map(|(security, value)| Secured { security, value })
 }
 
+/// A lookup that ends in a value more often than not.
 fn lookup<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Result<Secured<T>, byrnie_base::LookupError>> {

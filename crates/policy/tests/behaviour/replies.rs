@@ -1,3 +1,5 @@
+//! What is answered where mail may not go.
+
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_base::Security;
@@ -103,6 +105,7 @@ fn a_reply_is_one_printable_line_whatever_a_reason_holds() {
     assert_eq!(reply.lines.len(), 1);
 }
 
+/// A domain in an unsigned zone with one host.
 fn plain() -> Evidence {
     domain(
         Security::Insecure,

@@ -1,3 +1,5 @@
+//! Rules 22 to 30: MTA-STS.
+
 use byrnie_base::Security;
 use byrnie_policy::Evidence;
 use byrnie_policy::HostEvidence;
