@@ -1,6 +1,7 @@
 //! Load, while the program under test is killed again and again: behaviour rule 42.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,9 +15,11 @@ use fastrand::Rng;
 use tokio::task::JoinSet;
 
 use crate::LabError;
+use crate::inbox::Received;
 use crate::inject::Injector;
 use crate::inject::Mail;
 use crate::inject::Submission;
+use crate::mail_host::MailHost;
 use crate::play::SENDER_DOMAIN;
 use crate::run::raise_home;
 use crate::subject::Subject;
@@ -103,15 +106,17 @@ pub async fn kill_under_load(program: &Path, plan: LoadPlan) -> Result<LoadOutco
         )));
     }
     let taken = progress.taken();
-    let all_arrived = |all: &Vec<crate::inbox::Received>| {
-        let arrived: std::collections::BTreeSet<_> = all
+    let all_arrived = |all: &Vec<Received>| {
+        let arrived: BTreeSet<_> = all
             .iter()
             .filter_map(|received| received.id.as_deref())
             .collect();
         taken.iter().all(|id| arrived.contains(id.as_str()))
     };
     world.inbox.wait(ARRIVAL_MAX, all_arrived).await;
-    Ok(judge(&world, &taken, &arrivals_at_kill))
+    let arrived = world.inbox.find(|_| true);
+    let marks: Vec<_> = arrived.into_iter().map(|received| received.id).collect();
+    Ok(judge(&marks, &taken, &arrivals_at_kill))
 }
 
 /// What the clients have reached.
@@ -171,22 +176,19 @@ async fn drain(sink: &Site) {
     let mut quiet = 0;
     while quiet < QUIET_LOOKS {
         tokio::time::sleep(QUIET_POLL).await;
-        let open: usize = sink
-            .mail_hosts()
-            .map(crate::mail_host::MailHost::sessions)
-            .sum();
+        let open: usize = sink.mail_hosts().map(MailHost::sessions).sum();
         quiet = if open == 0 { quiet + 1 } else { 0 };
     }
 }
 
-/// Compares what was taken with what arrived, life by life.
-fn judge(world: &World, taken: &[String], arrivals_at_kill: &[usize]) -> LoadOutcome {
-    let arrived = world.inbox.find(|_| true);
+/// Compares what was taken with what arrived, life by life. `arrived` has the marks in the order of
+/// arrival, `arrivals_at_kill` how many of them had arrived at each kill.
+fn judge(arrived: &[Option<String>], taken: &[String], arrivals_at_kill: &[usize]) -> LoadOutcome {
     // By mark: the lives in which it arrived.
     let mut lives: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (at, received) in arrived.iter().enumerate() {
+    for (at, id) in arrived.iter().enumerate() {
         let life = arrivals_at_kill.iter().filter(|kill| **kill <= at).count();
-        if let Some(id) = &received.id {
+        if let Some(id) = id {
             lives.entry(id.clone()).or_default().push(life);
         }
     }
@@ -226,3 +228,41 @@ const QUIET_POLL: Duration = Duration::from_millis(10);
 
 /// Looks in a row that must find no session.
 const QUIET_LOOKS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_must_arrive_and_only_a_kill_excuses_a_second_copy() {
+        // Marks in the order of arrival; `|` is a kill.
+        check("a b c", "a b c", &[], &[], 0);
+        check("a | b c", "a b c", &[], &[], 0);
+        check("a | a b", "a b", &[], &[], 1);
+        check("a | | a", "a", &[], &[], 1);
+        check("a | b", "a b c", &["c"], &[], 0);
+        check("a a | b", "a b", &[], &["a"], 1);
+        check("a | a a", "a", &[], &["a"], 1);
+        // Not known to be taken, but arrived: no fault.
+        check("a b", "a", &[], &[], 0);
+        check("", "a", &["a"], &[], 0);
+    }
+
+    #[track_caller]
+    fn check(arrived: &str, taken: &str, lost: &[&str], repeated: &[&str], duplicates: usize) {
+        let mut marks = Vec::new();
+        let mut arrivals_at_kill = Vec::new();
+        for word in arrived.split_ascii_whitespace() {
+            match word {
+                "|" => arrivals_at_kill.push(marks.len()),
+                mark => marks.push(Some(String::from(mark))),
+            }
+        }
+        let taken: Vec<_> = taken.split_whitespace().map(String::from).collect();
+        let outcome = judge(&marks, &taken, &arrivals_at_kill);
+        assert_eq!(outcome.lost, lost, "{arrived}");
+        assert_eq!(outcome.repeated, repeated, "{arrived}");
+        assert_eq!(outcome.duplicates, duplicates, "{arrived}");
+        assert_eq!(outcome.kept(), lost.is_empty() && repeated.is_empty());
+    }
+}

@@ -568,3 +568,6 @@ const MESSAGE_OCTETS_MAX: usize = 110 << 20;
 
 /// More than any client should read; some 250 MB.
 const ENDLESS_LINES: u32 = 10_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,10 @@ pub(crate) async fn play(
         checks: Vec::new(),
         sent: HashMap::new(),
         withheld: Vec::new(),
+        limits: Limits {
+            settle: SETTLE_MAX,
+            returned: RETURN_MAX,
+        },
     };
     for step in (scenario.steps)() {
         if let Err(error) = player.step(step, site).await {
@@ -107,6 +111,17 @@ struct Player<'a> {
     sent: HashMap<&'static str, Sent>,
     /// Marks of messages that must not have arrived anywhere, even at the end.
     withheld: Vec<(&'static str, String)>,
+    /// How long is waited for what.
+    limits: Limits,
+}
+
+/// How long the lab waits before it says that something did not happen.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// For the end of a message, or its first wait.
+    settle: Duration,
+    /// For a message that comes back to its sender.
+    returned: Duration,
 }
 
 impl Player<'_> {
@@ -221,7 +236,7 @@ impl Player<'_> {
             return Got::Nothing;
         };
         let queue_id = sent.queue_id.clone();
-        let ended = self.log.wait(SETTLE_MAX, |lines| {
+        let ended = self.log.wait(self.limits.settle, |lines| {
             let events = history(lines, &queue_id, end);
             let last = events.last().and_then(|event| ending(event, end));
             last.map(|ending| (events, ending))
@@ -347,7 +362,7 @@ impl Player<'_> {
         };
         let sender = format!("<{}>", sent.mail.from);
         self.inbox
-            .wait(RETURN_MAX, |all| {
+            .wait(self.limits.returned, |all| {
                 all.iter().any(|received| {
                     received.recipients.iter().any(|to| to.starts_with(&sender))
                         && received.reverse_path.starts_with("<>")
@@ -561,3 +576,6 @@ const RETURN_MAX: Duration = Duration::from_secs(20);
 
 /// Added to a TTL, as caches may count in whole seconds.
 const EXPIRY_MARGIN: Duration = Duration::from_millis(1100);
+
+#[cfg(test)]
+mod tests;

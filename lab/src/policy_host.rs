@@ -196,3 +196,78 @@ const REQUEST_OCTETS_MAX: usize = 16 * 1024;
 
 /// Request lines that are kept.
 const REQUESTS_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::ClientConfig;
+    use rustls::RootCertStore;
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::ServerName;
+    use rustls_pki_types::pem::PemObject;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::address::AddressPlan;
+    use crate::authority::Authority;
+    use crate::authority::Lifetime;
+
+    #[tokio::test]
+    async fn each_answer_reaches_the_client_as_it_is_meant() {
+        let policy = HttpAnswer::policy("enforce", &["mx.a.test", "*.b.test"]);
+        let HttpAnswer::Policy(text) = policy.clone() else {
+            panic!("{policy:?}");
+        };
+        assert!(text.contains("\r\nmx: *.b.test\r\n"), "{text}");
+        let redirect = HttpAnswer::Redirect(String::from("https://else.test/"));
+        for (answer, path, expected) in [
+            (policy.clone(), POLICY_PATH, text.as_str()),
+            (policy, "/else", "HTTP/1.1 404"),
+            (HttpAnswer::Status(503), POLICY_PATH, "HTTP/1.1 503"),
+            (redirect, POLICY_PATH, "Location: https://else.test/"),
+            (
+                HttpAnswer::WithMediaType("text/html", String::new()),
+                POLICY_PATH,
+                "Content-Type: text/html",
+            ),
+        ] {
+            let response = ask(answer.clone(), path).await.unwrap();
+            assert!(response.contains(expected), "{answer:?}: {response}");
+        }
+        assert!(ask(HttpAnswer::Blocked, POLICY_PATH).await.is_err());
+    }
+
+    async fn ask(answer: HttpAnswer, path: &str) -> io::Result<String> {
+        let name = "mta-sts.a.test";
+        let root = Authority::root("Root").unwrap();
+        let acceptor = root
+            .issue(&[name], Lifetime::Current)
+            .unwrap()
+            .acceptor()
+            .unwrap();
+        let mut plan = AddressPlan::draw().unwrap();
+        let address = SocketAddr::from((plan.draw_address().unwrap(), plan.https_port));
+        let mut host = PolicyHost::new(name, address, acceptor, answer);
+        host.up().await.unwrap();
+        let mut roots = RootCertStore::empty();
+        let anchor = CertificateDer::from_pem_slice(root.pem().as_bytes()).unwrap();
+        roots.add(anchor).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await?;
+        let mut stream = TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from(name).unwrap(), stream)
+            .await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        assert_eq!(host.requests().len(), 1);
+        Ok(response)
+    }
+}

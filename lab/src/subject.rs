@@ -16,6 +16,7 @@ use tokio::process::Child;
 use tokio::process::ChildStderr;
 use tokio::process::Command;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::LabError;
 use crate::event::Event;
@@ -131,6 +132,8 @@ pub struct Subject {
     child: Child,
     /// Its log, over all its lives.
     log: Log,
+    /// Reads the log of this life.
+    reader: JoinHandle<()>,
 }
 
 impl Subject {
@@ -144,12 +147,13 @@ impl Subject {
         std::fs::write(&file, plan.configuration())
             .map_err(LabError::io(format!("write {}", file.display())))?;
         let log = Log::default();
-        let child = spawn(program, &plan, &log)?;
+        let (child, reader) = spawn(program, &plan, &log)?;
         let mut subject = Self {
             program: program.to_path_buf(),
             plan,
             child,
             log,
+            reader,
         };
         subject.wait_until_ready().await?;
         Ok(subject)
@@ -178,7 +182,7 @@ impl Subject {
     /// # Errors
     /// As for [`start`](Self::start).
     pub async fn restart(&mut self) -> Result<(), LabError> {
-        self.child = spawn(&self.program, &self.plan, &self.log)?;
+        (self.child, self.reader) = spawn(&self.program, &self.plan, &self.log)?;
         self.wait_until_ready().await
     }
 
@@ -217,6 +221,8 @@ impl Subject {
         while tokio::time::Instant::now() < deadline {
             polls.tick().await;
             if let Ok(Some(status)) = self.child.try_wait() {
+                // Its last words may still be on their way.
+                drop(tokio::time::timeout(LAST_WORDS_MAX, &mut self.reader).await);
                 return Err(self.failed(&format!("ended by itself at start: {status}")));
             }
             if is_ready(self.plan.metrics).await {
@@ -288,7 +294,8 @@ impl Log {
         look(&self.lines.borrow())
     }
 
-    fn push(&self, text: String) {
+    /// Adds a line.
+    pub(crate) fn push(&self, text: String) {
         let event = Event::from_log_line(&text);
         self.lines.send_modify(|lines| {
             if lines.len() < LOG_LINES_MAX {
@@ -299,7 +306,11 @@ impl Log {
 }
 
 /// Starts the process.
-fn spawn(program: &Path, plan: &SubjectPlan, log: &Log) -> Result<Child, LabError> {
+fn spawn(
+    program: &Path,
+    plan: &SubjectPlan,
+    log: &Log,
+) -> Result<(Child, JoinHandle<()>), LabError> {
     let mut child = Command::new(program)
         .arg("serve")
         .arg("--config")
@@ -310,10 +321,13 @@ fn spawn(program: &Path, plan: &SubjectPlan, log: &Log) -> Result<Child, LabErro
         .kill_on_drop(true)
         .spawn()
         .map_err(LabError::io(format!("start {}", program.display())))?;
-    if let Some(stderr) = child.stderr.take() {
-        tokio::spawn(read_log(stderr, log.clone()));
-    }
-    Ok(child)
+    let (stderr, log) = (child.stderr.take(), log.clone());
+    let reader = tokio::spawn(async move {
+        if let Some(stderr) = stderr {
+            read_log(stderr, log).await;
+        }
+    });
+    Ok((child, reader))
 }
 
 /// Reads the log until the process ends.
@@ -348,6 +362,9 @@ pub const READY_MAX: Duration = Duration::from_secs(30);
 /// How long it may take to stop after SIGTERM.
 pub const STOP_MAX: Duration = Duration::from_secs(60);
 
+/// How long the last words of a program that ended may take.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
 /// The pause between two looks at `/readyz`.
 const READY_POLL: Duration = Duration::from_millis(20);
 
@@ -359,3 +376,22 @@ const LOG_LINES_MAX: usize = 200_000;
 
 /// Lines of the log in an error.
 const FAILURE_LINES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn a_program_that_ends_at_start_is_reported_with_its_last_words() {
+        let world = World::raise().await.unwrap();
+        let plan = world.subject_plan().unwrap();
+        // A shell takes `serve` for a script that does not exist, and says so.
+        let started = Subject::start(Path::new("/bin/sh"), plan).await;
+        let Err(LabError::Subject(words)) = started else {
+            panic!("{started:?}");
+        };
+        assert!(words.contains("ended by itself"), "{words}");
+        assert!(words.contains("serve"), "{words}");
+    }
+}

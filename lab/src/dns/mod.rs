@@ -2,7 +2,7 @@
 //!
 //! [`Zones`] holds the zones and their faults, and answers a question the way a recursive resolver
 //! would: with the whole chain of aliases, and with signatures and proofs of absence when they are
-//! asked for. Signing ([`sign`]) and proofs of absence ([`denial`]) happen while answering, so that
+//! asked for. Signing and proofs of absence happen while answering, so that
 //! records can change at any moment. [`DnsServer`] puts it on UDP and TCP.
 //!
 //! The code is deliberately not built upon a DNSSEC library: the validator under test would then be
