@@ -82,11 +82,7 @@ impl TlsaRecord {
         matching_type: MatchingType,
         certificate: &CertificateDer<'_>,
     ) -> Result<Option<Self>, MalformedCertificate> {
-        let data = match selector {
-            Selector::Cert => association(matching_type, certificate),
-            Selector::Spki => association(matching_type, &public_key(certificate)?),
-            Selector::Unassigned(_) => None,
-        };
+        let data = associate(selector, matching_type, certificate)?;
         Ok(data.map(|data| Self {
             usage,
             selector,
@@ -94,6 +90,19 @@ impl TlsaRecord {
             data,
         }))
     }
+}
+
+/// "Certificate association data" for a certificate; `None` for unassigned parameters.
+pub(crate) fn associate(
+    selector: Selector,
+    matching_type: MatchingType,
+    certificate: &CertificateDer<'_>,
+) -> Result<Option<Vec<u8>>, MalformedCertificate> {
+    Ok(match selector {
+        Selector::Cert => association(matching_type, certificate),
+        Selector::Spki => association(matching_type, &public_key(certificate)?),
+        Selector::Unassigned(_) => None,
+    })
 }
 
 /// "Certificate association data" for the selected part; `None` for unassigned matching types.

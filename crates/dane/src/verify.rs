@@ -5,7 +5,7 @@
 //! | DANE-EE(3) | the server's certificate or key | nothing: no name, no date, no extension |
 //! | DANE-TA(2) | an authority above the server's certificate | path, dates, constraints and name |
 //!
-//! Where the standards leave a choice, this is what OpenSSL does, and with it Postfix and Exim:
+//! Where the standards leave a choice, this is what OpenSSL does, and with it Postfix:
 //!
 //! - *Digest agility* (RFC 7671, Section 9): among the usable records with the same usage and
 //!   selector, only the strongest digest counts, and full data always counts. A forger who can find
@@ -19,6 +19,7 @@
 //! One thing is stricter than OpenSSL: under usage 2 the server's certificate must be of version 3
 //! and must not be that of an authority.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use byrnie_base::DomainName;
@@ -74,6 +75,7 @@ pub(crate) fn verify_names(
         names,
         presented,
         now,
+        associations: HashMap::new(),
         paths_left: PATHS_MAX,
     };
     let strongest = pairs_with_sha512(records);
@@ -134,6 +136,9 @@ struct Verifier<'a> {
     presented: &'a Presented<'a>,
     /// When.
     now: UnixTime,
+    /// What records would have to say, for each certificate of the chain by its depth: a digest is
+    /// computed once, however many records there are.
+    associations: HashMap<(usize, Selector, MatchingType), Option<Vec<u8>>>,
     /// How many more paths may be tried.
     paths_left: usize,
 }
@@ -152,20 +157,15 @@ impl Verifier<'_> {
     }
 
     /// Usage 3: the record is about the server's certificate or key, and about nothing else.
-    fn check_end_entity(&self, record: &TlsaRecord) -> Result<Match, RecordFault> {
-        let shown = match self.presented {
-            Presented::Chain(chain) => {
-                let leaf = chain.first().ok_or(RecordFault::NothingShown)?;
-                associate(record, leaf).ok_or(RecordFault::Malformed)?
+    fn check_end_entity(&mut self, record: &TlsaRecord) -> Result<Match, RecordFault> {
+        match self.presented {
+            Presented::Chain(chain) if chain.is_empty() => return Err(RecordFault::NothingShown),
+            Presented::RawKey(_) if record.selector != Selector::Spki => {
+                return Err(RecordFault::NeedsCertificate);
             }
-            Presented::RawKey(key) => match record.selector {
-                Selector::Spki => certificate::association(record.matching_type, key)
-                    .ok_or(RecordFault::Malformed)?,
-                Selector::Cert | Selector::Unassigned(_) => {
-                    return Err(RecordFault::NeedsCertificate);
-                }
-            },
-        };
+            Presented::Chain(_) | Presented::RawKey(_) => {}
+        }
+        let shown = self.associate(record, 0).ok_or(RecordFault::Malformed)?;
         if shown == record.data {
             return Ok(Match {
                 record: record.clone(),
@@ -188,11 +188,13 @@ impl Verifier<'_> {
             Presented::RawKey(_) => return Err(RecordFault::NeedsCertificate),
         };
         let chain = chain.get(..CHAIN_CERTIFICATES_MAX).unwrap_or(chain);
-        let (leaf, authorities) = chain.split_first().ok_or(RecordFault::NothingShown)?;
+        if chain.is_empty() {
+            return Err(RecordFault::NothingShown);
+        }
 
         let mut fault = None;
-        for authority in authorities {
-            if associate(record, authority).as_ref() != Some(&record.data) {
+        for (depth, authority) in chain.iter().enumerate().skip(1) {
+            if self.associate(record, depth).as_ref() != Some(&record.data) {
                 continue;
             }
             let anchor = Anchor::certificate(authority, self.now);
@@ -213,11 +215,28 @@ impl Verifier<'_> {
             (MatchingType::Full, Selector::Spki) => {
                 self.check_path(record, chain, Anchor::key(&record.data, chain))
             }
-            (_, _) if associate(record, leaf).as_ref() == Some(&record.data) => {
+            (_, _) if self.associate(record, 0).as_ref() == Some(&record.data) => {
                 Err(RecordFault::AnchorIsLeaf)
             }
             (_, _) => Err(RecordFault::AnchorNotSent),
         }
+    }
+
+    /// The data that `record` would need to match what the server shows at `depth`.
+    fn associate(&mut self, record: &TlsaRecord, depth: usize) -> Option<Vec<u8>> {
+        let (selector, matching_type) = (record.selector, record.matching_type);
+        let presented = self.presented;
+        self.associations
+            .entry((depth, selector, matching_type))
+            .or_insert_with(|| match presented {
+                Presented::Chain(chain) => {
+                    certificate::associate(selector, matching_type, chain.get(depth)?)
+                        .ok()
+                        .flatten()
+                }
+                Presented::RawKey(key) => certificate::association(matching_type, key),
+            })
+            .clone()
     }
 
     /// Checks the path to one anchor, and the name of the server's certificate.
@@ -251,19 +270,6 @@ impl Verifier<'_> {
             }),
         }
     }
-}
-
-/// The data that `record` would need to match `certificate`.
-fn associate(record: &TlsaRecord, certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    TlsaRecord::for_certificate(
-        record.usage,
-        record.selector,
-        record.matching_type,
-        certificate,
-    )
-    .ok()
-    .flatten()
-    .map(|record| record.data)
 }
 
 /// The record that a server satisfies.
@@ -430,7 +436,7 @@ fn write_other_name(f: &mut fmt::Formatter<'_>, presented: &[String]) -> fmt::Re
 pub(crate) const CHAIN_CERTIFICATES_MAX: usize = 32;
 
 /// Paths that are tried for one server; each may cost a hundred signatures.
-const PATHS_MAX: usize = 32;
+const PATHS_MAX: usize = 16;
 
 /// Records that a mismatch explains in text.
 const FAULTS_SHOWN_MAX: usize = 8;
