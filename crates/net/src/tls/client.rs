@@ -92,8 +92,8 @@ impl TlsClient {
     /// The same with a host that has a bare key and no certificate (RFC 7250), which only TLSA
     /// records `3 1 x` can name.
     ///
-    /// The library offers a host either certificates or bare keys, never both, so this takes a
-    /// connection of its own; [`TlsFailure::suggests_raw_key`] says when one is worth it.
+    /// The library offers a host either certificates or bare keys, never both, and bare keys under
+    /// TLS 1.3 alone, so this takes a connection of its own; [`TlsFailure::suggests_raw_key`] says when one is worth it.
     ///
     /// # Errors
     /// As for [`handshake`](Self::handshake); also if the host shows a certificate after all.
