@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,8 +59,10 @@ struct ChainShared {
     ttl: TtlBounds,
     /// Answers and failures.
     cache: Mutex<Cache<ChainKey, Link>>,
-    /// Questions under way.
-    flights: Flights<ChainKey, Link>,
+    /// Questions under way, with the generation that they were asked in.
+    flights: Flights<(ChainKey, u64), Link>,
+    /// How often everything was forgotten. What was asked for before that is not remembered after.
+    generation: AtomicU64,
 }
 
 /// A zone, and whether its DS or its DNSKEY records are meant.
@@ -94,6 +98,7 @@ impl ChainSource {
                 ttl,
                 cache: Mutex::new(Cache::new(bounds)),
                 flights: Flights::new(),
+                generation: AtomicU64::new(0),
             }),
         }
     }
@@ -160,7 +165,9 @@ impl ChainSource {
 
     /// Forgets everything.
     pub(super) fn forget(&self) {
-        self.cache().clear();
+        let mut cache = self.cache();
+        self.shared.generation.fetch_add(1, Ordering::Relaxed);
+        cache.clear();
     }
 
     /// A link from the cache, or a question for it.
@@ -171,10 +178,11 @@ impl ChainSource {
             return std::future::ready(link).boxed().shared();
         }
         let shared = Arc::clone(&self.shared);
+        let generation = shared.generation.load(Ordering::Relaxed);
         let asked = key.clone();
-        self.shared
-            .flights
-            .join(key, move || async move { shared.ask(asked).await }.boxed())
+        self.shared.flights.join((key, generation), move || {
+            async move { shared.ask(asked, generation).await }.boxed()
+        })
     }
 
     /// The cache.
@@ -185,7 +193,7 @@ impl ChainSource {
 
 impl ChainShared {
     /// Asks the upstreams for a link and remembers what came of it.
-    async fn ask(&self, key: ChainKey) -> Link {
+    async fn ask(&self, key: ChainKey, generation: u64) -> Link {
         let question = Question {
             name: key.name.clone(),
             rtype: key.rtype,
@@ -208,7 +216,10 @@ impl ChainShared {
         };
         if let Some(expires) = self.clock.monotonic().checked_add(ttl) {
             let weight = weight + key.name.len() + ENTRY_OCTETS;
-            self.cache().put(key, link.clone(), weight, expires);
+            let mut cache = self.cache();
+            if self.generation.load(Ordering::Relaxed) == generation {
+                cache.put(key, link.clone(), weight, expires);
+            }
         }
         link
     }

@@ -608,3 +608,6 @@ const DENIALS_MAX: usize = 8;
 
 /// How much of an upstream's explanation is kept, in characters.
 const EXTENDED_ERROR_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests;

@@ -335,7 +335,7 @@ impl Inner {
         trail: &mut Trail,
     ) -> Result<Secured<Outcome>, LookupError> {
         let outcome = self.walk(validator, name, rtype, trail).await;
-        let Err(LookupError::Bogus(why)) = outcome else {
+        let Err(LookupError::Bogus(mut why)) = outcome else {
             return outcome;
         };
         let hiding = self.hiding_upstreams(validator).await;
@@ -348,9 +348,9 @@ impl Inner {
         validator.forget();
         if hiding.len() < self.upstreams.all().len() {
             trail.steps.clear();
-            let outcome = self.walk(validator, name, rtype, trail).await;
-            if !matches!(outcome, Err(LookupError::Bogus(_))) {
-                return outcome;
+            match self.walk(validator, name, rtype, trail).await {
+                Err(LookupError::Bogus(why_again)) => why = why_again,
+                outcome @ (Ok(_) | Err(LookupError::Failed(_))) => return outcome,
             }
         }
         let culprits: Vec<String> = hiding

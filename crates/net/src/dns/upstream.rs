@@ -175,7 +175,6 @@ impl Upstreams {
                     upstream: index,
                 };
                 if self.is_final(&reply.message) {
-                    self.release(&upstream);
                     return Ok(reply);
                 }
                 refused.push(index);
@@ -218,14 +217,6 @@ impl Upstreams {
     pub(super) fn hold(&self, upstream: &Upstream) {
         let until = self.clock.monotonic().checked_add(UPSTREAM_HOLD);
         *upstream.held() = until;
-    }
-
-    /// Takes the upstream back into its place.
-    fn release(&self, upstream: &Upstream) {
-        let mut held = upstream.held();
-        if held.is_some_and(|until| until <= self.clock.monotonic()) {
-            *held = None;
-        }
     }
 
     /// The upstreams with their places, those that are held down last.

@@ -173,13 +173,8 @@ impl Validator {
 
     /// The verdict with what is known at present.
     async fn try_denial(&self, name: &Name<Bytes>, rtype: Rtype, denial: &Denial) -> Verdict {
-        let anchored_below = |soa: &RrSet| {
-            self.anchor_for(name, rtype)
-                .is_some_and(|anchor| !soa.owner.ends_with(&anchor))
-        };
-        let soa = match &denial.soa {
-            Some(soa) if !anchored_below(soa) => soa,
-            Some(_) | None => return self.unproven_denial(name, rtype).await,
+        let Some(soa) = &denial.soa else {
+            return self.unproven_denial(name, rtype).await;
         };
         let rcode = match denial.kind {
             DenialKind::NoData => Rcode::NOERROR,
@@ -204,7 +199,11 @@ impl Validator {
                 name.fmt_with_dot(),
                 self.signature_fault(soa).unwrap_or(why)
             )),
-            Verdict::Holds(_) | Verdict::Failed(_) => verdict,
+            // That a zone cannot prove its denials (opt-out, too many hash iterations), or is not
+            // signed, says something about the names in it, and nothing about those in a signed
+            // zone below it. Whoever forges an answer chooses the zone.
+            Verdict::Holds(Security::Insecure) => self.unproven_denial(name, rtype).await,
+            Verdict::Holds(Security::Secure) | Verdict::Failed(_) => verdict,
         }
     }
 
