@@ -232,6 +232,16 @@ pub fn too_many_connections_from_you(host: &DomainName) -> Reply {
     Reply::new(421, EnhancedStatus::new(4, 7, 0), text)
 }
 
+/// The service holds nothing of a message that should be complete.
+#[must_use]
+pub fn message_lost() -> Reply {
+    Reply::new(
+        451,
+        EnhancedStatus::new(4, 3, 0),
+        "the message was lost, send it again",
+    )
+}
+
 /// The server is told to stop; the session ends.
 #[must_use]
 pub fn shutting_down(host: &DomainName) -> Reply {

@@ -114,28 +114,11 @@ impl ClientSession {
     /// # Errors
     /// Says why the session cannot go on; the connection is then of no further use.
     pub fn advance(&mut self, input: &[u8]) -> Result<(usize, ClientAction), ClientError> {
-        let mut rest = input;
-        loop {
-            if rest.is_empty() {
-                return Ok((input.len(), self.standing()));
-            }
-            let phase = self.phase();
-            // What is there already cannot answer a command that was not even written. While a message
-            // is handed over, earlier chunks are answered all the same.
-            if !self.output.is_empty() && phase != ClientPhase::Body && phase != ClientPhase::End {
-                return Err(self.error(ClientFault::OutOfTurn));
-            }
-            let (consumed, reply) = self
-                .reader
-                .read(rest)
-                .map_err(|error| self.error(ClientFault::Garbage(error)))?;
-            rest = rest.get(consumed..).unwrap_or_default();
-            if let Some(reply) = reply
-                && let Some(action) = self.take_reply(reply, rest)?
-            {
-                return Ok((input.len() - rest.len(), action));
-            }
+        let advanced = self.take(input);
+        if advanced.is_err() {
+            self.health = Health::Broken;
         }
+        advanced
     }
 
     /// The commands that were not written yet; the driver clears them once they are.
@@ -295,6 +278,32 @@ impl ClientSession {
 }
 
 impl ClientSession {
+    /// Takes what was read, reply by reply.
+    fn take(&mut self, input: &[u8]) -> Result<(usize, ClientAction), ClientError> {
+        let mut rest = input;
+        loop {
+            if rest.is_empty() {
+                return Ok((input.len(), self.standing()));
+            }
+            let phase = self.phase();
+            // What is there already cannot answer a command that was not even written. While a message
+            // is handed over, earlier chunks are answered all the same.
+            if !self.output.is_empty() && phase != ClientPhase::Body && phase != ClientPhase::End {
+                return Err(self.error(ClientFault::OutOfTurn));
+            }
+            let (consumed, reply) = self
+                .reader
+                .read(rest)
+                .map_err(|error| self.error(ClientFault::Garbage(error)))?;
+            rest = rest.get(consumed..).unwrap_or_default();
+            if let Some(reply) = reply
+                && let Some(action) = self.take_reply(reply, rest)?
+            {
+                return Ok((input.len() - rest.len(), action));
+            }
+        }
+    }
+
     /// What is to be done as long as nothing more is read.
     fn standing(&self) -> ClientAction {
         match &self.sending {

@@ -1,0 +1,349 @@
+//! One session: moves its bytes, asks the service, keeps the time.
+
+use std::io;
+use std::sync::Arc;
+
+use byrnie_smtp::Reply;
+use byrnie_smtp::ServerAction;
+use byrnie_smtp::ServerSession;
+use byrnie_smtp::ServerSettings;
+use byrnie_smtp::ServerWait;
+use bytes::Buf;
+use bytes::BufMut;
+use bytes::BytesMut;
+use rustls::ProtocolVersion;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use tokio::time::timeout_at;
+use tokio_rustls::TlsAcceptor;
+use tracing::Span;
+use tracing::debug;
+use tracing::info;
+
+use super::IncomingMessage;
+use super::MailService;
+use super::Running;
+use super::SESSION;
+use super::ServerConfig;
+use super::SessionFacts;
+use super::SessionTls;
+use crate::tls::TlsVersion;
+
+/// One session with its client.
+pub(super) struct Conversation<M: MailService> {
+    /// What the listener was told before it began.
+    config: Arc<ServerConfig>,
+    /// What is asked.
+    service: Arc<M>,
+    /// What to do.
+    session: ServerSession,
+    /// What the service learns about the session.
+    facts: SessionFacts,
+    /// The message that the service takes.
+    incoming: Option<M::Incoming>,
+    /// What was read and not taken yet.
+    input: BytesMut,
+    /// What the session waits for, and since when.
+    waiting: (ServerWait, Instant),
+    /// Whether the session may go on.
+    stopping: watch::Receiver<Running>,
+    /// How many messages were accepted.
+    messages: u64,
+}
+
+impl<M: MailService> Conversation<M> {
+    /// A session that begins.
+    pub(super) fn new(
+        config: Arc<ServerConfig>,
+        settings: Arc<ServerSettings>,
+        service: Arc<M>,
+        facts: SessionFacts,
+        stopping: watch::Receiver<Running>,
+    ) -> Self {
+        let session = ServerSession::new(settings);
+        Self {
+            waiting: (session.wait(), Instant::now()),
+            config,
+            service,
+            session,
+            facts,
+            incoming: None,
+            input: BytesMut::new(),
+            stopping,
+            messages: 0,
+        }
+    }
+
+    /// Plays the session to its end.
+    pub(super) async fn run<S>(mut self, mut stream: S, tls: Option<TlsAcceptor>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let ended = match self.converse(&mut stream).await {
+            Ok(Leave::StartTls) => self.run_under_tls(stream, tls).await,
+            Ok(Leave::Close) => close(&mut stream).await,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => info!(target: SESSION, messages = self.messages, "ended"),
+            Err(error) => {
+                info!(target: SESSION, messages = self.messages, %error, "broken off");
+            }
+        }
+    }
+
+    /// Makes the handshake, and goes on under TLS.
+    async fn run_under_tls<S>(&mut self, stream: S, tls: Option<TlsAcceptor>) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
+        // What came in clear text has no part in what follows.
+        self.input = BytesMut::new();
+        self.incoming = None;
+        let handshake = timeout(self.config.timeouts.handshake, tls.accept(stream));
+        let mut stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let connection = stream.get_ref().1;
+        let suite = connection.negotiated_cipher_suite();
+        let suite = suite
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or_default();
+        let facts = SessionTls {
+            version: if connection.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
+                TlsVersion::Tls12
+            } else {
+                TlsVersion::Tls13
+            },
+            // The library marks the suites of TLS 1.3 in a way that IANA does not.
+            cipher_suite: suite.replacen("TLS13_", "TLS_", 1),
+        };
+        Span::current().record("tls", tracing::field::display(&facts));
+        self.facts.tls = Some(facts);
+        self.facts.hello = None;
+        self.session.tls_started();
+        match self.converse(&mut stream).await? {
+            Leave::Close => close(&mut stream).await,
+            Leave::StartTls => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Moves bytes until the session ends, or goes on under TLS.
+    async fn converse<S>(&mut self, stream: &mut S) -> io::Result<Leave>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        loop {
+            let (consumed, action) = self.session.advance(&self.input);
+            self.input.advance(consumed);
+            match action {
+                ServerAction::Read => {
+                    self.flush(stream).await?;
+                    if self.read(stream).await? == Input::End {
+                        return Ok(Leave::Close);
+                    }
+                }
+                ServerAction::AskRecipient {
+                    reverse_path,
+                    recipient,
+                } => {
+                    self.note_hello();
+                    let question = self
+                        .service
+                        .recipient(&self.facts, &reverse_path, &recipient);
+                    let answer = question.await;
+                    self.session.recipient_answered(answer);
+                }
+                ServerAction::Begin(envelope) => {
+                    self.note_hello();
+                    let begun = self.service.begin(&self.facts, envelope).await;
+                    let answer = begun.map(|incoming| self.incoming = Some(incoming));
+                    self.session.begun(answer);
+                }
+                ServerAction::Write => {
+                    let answer = self.write().await;
+                    self.session.written(answer);
+                }
+                ServerAction::Commit => {
+                    let answer = self.commit().await;
+                    self.session.committed(answer);
+                }
+                ServerAction::Abort => self.incoming = None,
+                ServerAction::StartTls => {
+                    self.flush(stream).await?;
+                    return Ok(Leave::StartTls);
+                }
+                ServerAction::Close => {
+                    self.incoming = None;
+                    self.flush(stream).await?;
+                    return Ok(Leave::Close);
+                }
+            }
+        }
+    }
+
+    /// Lets the service learn how the client greeted.
+    fn note_hello(&mut self) {
+        let hello = self.session.hello();
+        if hello != self.facts.hello.as_ref() {
+            self.facts.hello = hello.cloned();
+            if let Some(hello) = hello {
+                Span::current().record("client", tracing::field::display(&hello.name));
+            }
+        }
+    }
+
+    /// Lets the service take part of the message.
+    async fn write(&mut self) -> Result<(), Reply> {
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
+        let answer = incoming.write(self.session.chunk()).await;
+        if answer.is_err() {
+            self.incoming = None;
+        }
+        answer
+    }
+
+    /// Lets the service make the message durable.
+    async fn commit(&mut self) -> Result<Reply, Reply> {
+        let Some(mut incoming) = self.incoming.take() else {
+            return Err(byrnie_smtp::replies::message_lost());
+        };
+        incoming.note_content(self.session.content());
+        let answer = incoming.commit().await;
+        match &answer {
+            Ok(reply) => {
+                self.messages += 1;
+                info!(target: SESSION, %reply, "message accepted");
+            }
+            Err(reply) => info!(target: SESSION, %reply, "message refused"),
+        }
+        answer
+    }
+
+    /// Writes the replies that have gathered.
+    async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
+        let output = self.session.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let write = async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        };
+        timeout(self.config.timeouts.block, write)
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
+        *output = Vec::new();
+        Ok(())
+    }
+
+    /// Reads more, unless time is up or the server is told to stop.
+    async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<Input> {
+        let deadline = self.deadline();
+        let room = self.make_room();
+        let mut space = (&mut self.input).limit(room);
+        let read = timeout_at(deadline, stream.read_buf(&mut space));
+        let read = tokio::select! {
+            read = read => read,
+            Ok(_) = self.stopping.wait_for(|running| *running == Running::No),
+                if self.session.is_between_messages() =>
+            {
+                self.session.shut_down();
+                return Ok(Input::More);
+            }
+        };
+        match read {
+            Ok(Ok(0)) => Ok(Input::End),
+            Ok(Ok(_)) => Ok(Input::More),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                debug!(target: SESSION, "time is up");
+                self.session.timed_out();
+                Ok(Input::More)
+            }
+        }
+    }
+
+    /// When the wait for more must end.
+    ///
+    /// A command has so much time as a whole, and a message for each piece and as a whole, so that a
+    /// client that sends an octet now and then gains nothing.
+    fn deadline(&mut self) -> Instant {
+        let now = Instant::now();
+        let wait = self.session.wait();
+        if self.waiting.0 != wait {
+            self.waiting = (wait, now);
+        }
+        let since = self.waiting.1;
+        let timeouts = &self.config.timeouts;
+        match wait {
+            ServerWait::Command(_) => since + timeouts.command,
+            ServerWait::Message(_) => (now + timeouts.block).min(since + timeouts.message),
+        }
+    }
+
+    /// Makes room for as much as is worth reading at once; gives back what a message needed.
+    fn make_room(&mut self) -> usize {
+        let room = match self.session.wait() {
+            ServerWait::Command(_) => COMMAND_READ_OCTETS,
+            ServerWait::Message(_) => MESSAGE_READ_OCTETS,
+        };
+        if self.input.is_empty() && self.input.capacity() > room {
+            self.input = BytesMut::new();
+        }
+        self.input.reserve(room);
+        room
+    }
+}
+
+/// How a session leaves a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leave {
+    /// It is over.
+    Close,
+    /// It goes on under TLS.
+    StartTls,
+}
+
+/// Whether there is more to look at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Input {
+    /// There is.
+    More,
+    /// The client has closed.
+    End,
+}
+
+/// Closes so that the client can still read the last reply.
+///
+/// Where octets are left unread, closing resets the connection, and the client loses the reply.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    let linger = async {
+        stream.shutdown().await?;
+        let mut unread = stream.take(LINGER_OCTETS_MAX);
+        tokio::io::copy(&mut unread, &mut tokio::io::sink()).await
+    };
+    // The client may have gone already, and has had its last reply then.
+    if let Ok(Err(error)) = timeout(LINGER, linger).await {
+        debug!(target: SESSION, %error, "the client has gone");
+    }
+    Ok(())
+}
+
+/// How much is read at once while a command is waited for.
+const COMMAND_READ_OCTETS: usize = 4 * 1_024;
+
+/// How much is read at once of a message.
+const MESSAGE_READ_OCTETS: usize = 64 * 1_024;
+
+/// How long the client has to close.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How many octets are read in vain while the client closes.
+const LINGER_OCTETS_MAX: u64 = 1_024 * 1_024;

@@ -1,0 +1,394 @@
+//! Taking mail: a listener, its sessions, and the service that they ask.
+
+mod conversation;
+mod occupancy;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byrnie_base::DomainName;
+use byrnie_base::Mailbox;
+use byrnie_base::UnixTime;
+use byrnie_smtp::Channel;
+use byrnie_smtp::Envelope;
+use byrnie_smtp::Hello;
+use byrnie_smtp::HelloKind;
+use byrnie_smtp::Octets;
+use byrnie_smtp::Protocol;
+use byrnie_smtp::Reply;
+use byrnie_smtp::ReversePath;
+use byrnie_smtp::ServerLimits;
+use byrnie_smtp::ServerSettings;
+use byrnie_smtp::Smtputf8;
+use byrnie_smtp::StartTls;
+use byrnie_smtp::replies;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::Instrument;
+use tracing::debug;
+use tracing::info;
+use tracing::info_span;
+use tracing::warn;
+
+use self::conversation::Conversation;
+use self::occupancy::Occupancy;
+use self::occupancy::Refusal;
+use crate::clock::Clock;
+use crate::tls::TlsVersion;
+
+/// What decides about mail: asked by sessions, one question at a time.
+pub trait MailService: Send + Sync + 'static {
+    /// A message that it has begun to take.
+    type Incoming: IncomingMessage;
+
+    /// Whether a client may connect.
+    ///
+    /// # Errors
+    /// Gives the reply that the client gets in place of a greeting.
+    fn admit(&self, peer: SocketAddr) -> Result<(), Reply>;
+
+    /// Whether a message from `reverse_path` to `recipient` is welcome.
+    fn recipient(
+        &self,
+        session: &SessionFacts,
+        reverse_path: &ReversePath,
+        recipient: &Mailbox,
+    ) -> impl Future<Output = Result<(), Reply>> + Send;
+
+    /// Begins to take a message.
+    fn begin(
+        &self,
+        session: &SessionFacts,
+        envelope: Envelope,
+    ) -> impl Future<Output = Result<Self::Incoming, Reply>> + Send;
+}
+
+/// A message that a service has begun to take; to drop it is to forget it.
+pub trait IncomingMessage: Send {
+    /// Takes part of the message, with CR LF for line ends and without the dots of the transport.
+    ///
+    /// After an error the message is dropped.
+    fn write(&mut self, chunk: &[u8]) -> impl Future<Output = Result<(), Reply>> + Send;
+
+    /// Learns what octets the message held, just before it is committed.
+    ///
+    /// Clients send octets beyond ASCII without saying so in `MAIL FROM`; whoever sends the message on
+    /// should declare them.
+    fn note_content(&mut self, _content: Octets) {}
+
+    /// Makes the complete message durable; only then may it answer with success.
+    fn commit(self) -> impl Future<Output = Result<Reply, Reply>> + Send;
+}
+
+/// What a service learns about the session that asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionFacts {
+    /// A name that no other session of this listener has.
+    pub id: String,
+    /// Where the client connected from.
+    pub peer: SocketAddr,
+    /// How the client greeted; always there once a recipient is asked about.
+    pub hello: Option<Hello>,
+    /// What was negotiated, where the session is under TLS.
+    pub tls: Option<SessionTls>,
+    /// When the client connected.
+    pub started: UnixTime,
+}
+
+impl SessionFacts {
+    /// How a message came, for its `Received` header field.
+    #[must_use]
+    pub fn protocol(&self, smtputf8: Smtputf8) -> Protocol {
+        Protocol {
+            hello: self
+                .hello
+                .as_ref()
+                .map_or(HelloKind::Ehlo, |hello| hello.kind),
+            channel: if self.tls.is_some() {
+                Channel::Tls
+            } else {
+                Channel::Clear
+            },
+            smtputf8,
+        }
+    }
+}
+
+/// What was negotiated with a client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SessionTls {
+    /// The version.
+    pub version: TlsVersion,
+    /// The cipher suite, as IANA names it.
+    pub cipher_suite: String,
+}
+
+impl fmt::Display for SessionTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.version, self.cipher_suite)
+    }
+}
+
+/// What a listener is told before it begins.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// The name of this server, in its greeting.
+    pub host: DomainName,
+    /// The bounds of a session.
+    pub limits: ServerLimits,
+    /// How long a session waits.
+    pub timeouts: ServerTimeouts,
+    /// How many clients may be connected at once. Default: 1,000.
+    pub connections: usize,
+    /// How many connections one client address, or one IPv6 network of 64 bits, may hold. Default: 50.
+    pub connections_per_client: usize,
+    /// Tells when a session began.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ServerConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new(host: DomainName, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            host,
+            limits: ServerLimits::default(),
+            timeouts: ServerTimeouts::default(),
+            connections: 1_000,
+            connections_per_client: 50,
+            clock,
+        }
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("host", &self.host)
+            .field("limits", &self.limits)
+            .field("timeouts", &self.timeouts)
+            .field("connections", &self.connections)
+            .field("connections_per_client", &self.connections_per_client)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long a session waits, phase by phase.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ServerTimeouts {
+    /// For a complete command; RFC 5321, Section 4.5.3.2.7 wants at least 5 minutes. Default: 5
+    /// minutes.
+    pub command: Duration,
+    /// For the next octets of a message, and for the client to take a reply. Default: 5 minutes.
+    pub block: Duration,
+    /// For a whole message. Default: 1 hour.
+    pub message: Duration,
+    /// For the handshake. Default: 1 minute.
+    pub handshake: Duration,
+    /// For sessions with a message under way, when the server is told to stop. Default: 30 seconds.
+    pub drain: Duration,
+}
+
+impl Default for ServerTimeouts {
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(300),
+            block: Duration::from_secs(300),
+            message: Duration::from_secs(3_600),
+            handshake: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Takes mail until `shutdown` is done; then tells the clients, and waits for the messages under way.
+pub async fn serve<M: MailService>(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    tls: Option<TlsAcceptor>,
+    service: Arc<M>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let mut shutdown = pin!(shutdown);
+    let (stop, stopping) = watch::channel(Running::Yes);
+    let mut sessions = JoinSet::new();
+    let mut reception = Reception::new(config, tls, service, stopping);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                note_panic(&ended);
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(session) = reception.receive(stream, peer) {
+                        sessions.spawn(session);
+                    }
+                }
+                // Mostly too many open files, which passes when sessions end.
+                Err(error) => {
+                    warn!(target: SESSION, %error, "no connection could be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    stop.send_replace(Running::No);
+    let drain = async {
+        while let Some(ended) = sessions.join_next().await {
+            note_panic(&ended);
+        }
+    };
+    if timeout(reception.config.timeouts.drain, drain)
+        .await
+        .is_err()
+    {
+        warn!(target: SESSION, left = sessions.len(), "sessions are cut off");
+        sessions.shutdown().await;
+    }
+}
+
+/// Decides who gets a session, and begins it.
+struct Reception<M> {
+    /// What the listener was told before it began.
+    config: Arc<ServerConfig>,
+    /// What sessions are told before they begin.
+    settings: Arc<ServerSettings>,
+    /// Makes handshakes.
+    tls: Option<TlsAcceptor>,
+    /// What sessions ask.
+    service: Arc<M>,
+    /// How many connections there are.
+    occupancy: Arc<Occupancy>,
+    /// Whether sessions may go on.
+    stopping: watch::Receiver<Running>,
+    /// How many sessions began.
+    sessions: u64,
+}
+
+impl<M: MailService> Reception<M> {
+    /// A reception where nobody has come yet.
+    fn new(
+        config: Arc<ServerConfig>,
+        tls: Option<TlsAcceptor>,
+        service: Arc<M>,
+        stopping: watch::Receiver<Running>,
+    ) -> Self {
+        let settings = ServerSettings {
+            host: config.host.clone(),
+            start_tls: match tls {
+                Some(_) => StartTls::Offered,
+                None => StartTls::NotOffered,
+            },
+            limits: config.limits,
+        };
+        Self {
+            occupancy: Arc::new(Occupancy::new(
+                config.connections,
+                config.connections_per_client,
+            )),
+            settings: Arc::new(settings),
+            config,
+            tls,
+            service,
+            stopping,
+            sessions: 0,
+        }
+    }
+
+    /// Gives a client its session, or its refusal.
+    fn receive(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<impl Future<Output = ()> + Send + use<M>> {
+        let admitted = Occupancy::enter(&self.occupancy, peer.ip())
+            .map_err(|refusal| match refusal {
+                Refusal::Full => replies::too_many_connections(&self.config.host),
+                Refusal::ClientFull => replies::too_many_connections_from_you(&self.config.host),
+            })
+            .and_then(|place| self.service.admit(peer).map(|()| place));
+        let place = match admitted {
+            Ok(place) => place,
+            Err(reply) => {
+                info!(target: SESSION, %peer, %reply, "refused");
+                let mut line = Vec::new();
+                reply.render(&mut line);
+                // The buffer of a new connection is empty; a client for which even that fails gets
+                // nothing.
+                if let Err(error) = stream.try_write(&line) {
+                    debug!(target: SESSION, %peer, %error, "the refusal was not written");
+                }
+                return None;
+            }
+        };
+        self.sessions += 1;
+        let started = self.config.clock.now();
+        let facts = SessionFacts {
+            id: format!("{:x}-{:x}", started.0, self.sessions),
+            peer,
+            hello: None,
+            tls: None,
+            started,
+        };
+        let span = info_span!(
+            target: SESSION,
+            "session",
+            id = %facts.id,
+            %peer,
+            client = tracing::field::Empty,
+            tls = tracing::field::Empty,
+        );
+        let conversation = Conversation::new(
+            Arc::clone(&self.config),
+            Arc::clone(&self.settings),
+            Arc::clone(&self.service),
+            facts,
+            self.stopping.clone(),
+        );
+        let tls = self.tls.clone();
+        let session = async move {
+            // A reply is complete when it is written: nothing is gained by waiting for more.
+            if let Err(error) = stream.set_nodelay(true) {
+                debug!(target: SESSION, %error, "no delay");
+            }
+            Box::pin(conversation.run(stream, tls)).await;
+            drop(place);
+        };
+        Some(session.instrument(span))
+    }
+}
+
+/// Whether sessions may go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Running {
+    /// They may.
+    Yes,
+    /// They end as soon as nothing is lost.
+    No,
+}
+
+/// Says so where a session came to an end that it should not have.
+fn note_panic(ended: &Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        warn!(target: SESSION, %error, "a session broke");
+    }
+}
+
+/// How long no connection is accepted after that has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the log lines of sessions come from.
+const SESSION: &str = "byrnie::session";
