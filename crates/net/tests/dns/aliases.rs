@@ -5,14 +5,14 @@ use domain::base::Rtype;
 
 use crate::HOSTS;
 use crate::bed::Bed;
-use crate::bed::Signing;
 use crate::bed::World;
-use crate::bed::Zone;
 use crate::bed::lookup;
-use crate::bed::name;
 use crate::check;
 use crate::check_reason;
 use crate::world;
+use crate::zone::Signing;
+use crate::zone::Zone;
+use crate::zone::name;
 use crate::zones;
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use domain::base::Rtype;
 
 use crate::bed::Bed;
-use crate::bed::Signing;
 use crate::bed::World;
-use crate::bed::Zone;
 use crate::bed::lookup;
 use crate::check;
 use crate::check_reason;
 use crate::world;
+use crate::zone::Signing;
+use crate::zone::Zone;
 use crate::zones;
 
 #[tokio::test]

@@ -13,16 +13,16 @@ use crate::HOSTS;
 use crate::NSEC3;
 use crate::OPT_OUT;
 use crate::bed::Bed;
-use crate::bed::Rec;
 use crate::bed::Reply;
-use crate::bed::Signing;
 use crate::bed::World;
-use crate::bed::Zone;
 use crate::bed::lookup;
-use crate::bed::name;
 use crate::check;
 use crate::check_reason;
 use crate::world;
+use crate::zone::Rec;
+use crate::zone::Signing;
+use crate::zone::Zone;
+use crate::zone::name;
 use crate::zones;
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use domain::base::iana::Rcode;
 use tokio::sync::oneshot;
 
 use crate::bed::Bed;
+use crate::bed::Fate;
 use crate::bed::World;
 use crate::bed::lookup;
 use crate::bed::resolver;
@@ -45,7 +46,7 @@ async fn the_probe_says_what_is_wrong() {
     let refusing = world().tamper(|_, reply| reply.refuse(Rcode::REFUSED));
     check_probe(refusing, "REFUSED").await;
     check_probe(
-        world().tamper(|_, reply| reply.lost = true),
+        world().tamper(|_, reply| reply.fate = Fate::Lost),
         "no answer within",
     )
     .await;

@@ -16,6 +16,7 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
 use crate::bed::Bed;
+use crate::bed::Fate;
 use crate::bed::Reply;
 use crate::bed::lookup;
 use crate::bed::resolver;
@@ -51,7 +52,7 @@ async fn errors_are_failures_and_never_absence() {
 
 #[tokio::test]
 async fn silence_is_a_failure() {
-    check_nonsense(|reply| reply.lost = true, "no answer within 300ms").await;
+    check_nonsense(|reply| reply.fate = Fate::Lost, "no answer within 300ms").await;
 }
 
 #[tokio::test]
@@ -101,7 +102,7 @@ async fn a_chain_of_trust_that_is_not_to_be_had_is_a_failure_and_not_bogus() {
                 if asked.is("signed.example", rtype) {
                     match rcode {
                         Some(rcode) => reply.refuse(rcode),
-                        None => reply.lost = true,
+                        None => reply.fate = Fate::Lost,
                     }
                 }
             });
@@ -179,8 +180,8 @@ async fn tcp_alone_will_do() {
 
 #[tokio::test]
 async fn connections_are_used_again_and_may_end_at_any_time() {
-    for last in [false, true] {
-        let bed = Bed::start(world().tamper(move |_, reply| reply.last = last)).await;
+    for fate in [Fate::Sent, Fate::SentLast] {
+        let bed = Bed::start(world().tamper(move |_, reply| reply.fate = fate)).await;
         let mut config = bed.config();
         config.transport = Transport::Tcp;
         let resolver = resolver(&config);
@@ -233,7 +234,7 @@ fn acceptor(own: &CertifiedKey<KeyPair>) -> TlsAcceptor {
 
 #[tokio::test]
 async fn another_upstream_answers_for_one_that_does_not() {
-    let silent = Bed::start(world().tamper(|_, reply| reply.lost = true)).await;
+    let silent = Bed::start(world().tamper(|_, reply| reply.fate = Fate::Lost)).await;
     let good = Bed::start(world()).await;
     let mut config = good.config();
     config.upstreams = vec![silent.address, good.address];

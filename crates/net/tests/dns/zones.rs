@@ -8,13 +8,13 @@ use domain::base::Rtype;
 use domain::crypto::sign::GenerateParams;
 
 use crate::bed::Bed;
-use crate::bed::Signing;
 use crate::bed::World;
-use crate::bed::Zone;
 use crate::bed::lookup;
 use crate::bed::resolver;
 use crate::check;
 use crate::world;
+use crate::zone::Signing;
+use crate::zone::Zone;
 use crate::zones;
 
 #[tokio::test]
@@ -131,6 +131,36 @@ async fn a_key_set_larger_than_a_datagram_validates_over_tcp() {
         .iter()
         .any(|asked| asked.over_tcp && asked.is("signed.example", Rtype::DNSKEY));
     assert!(over_tcp);
+}
+
+#[tokio::test]
+async fn a_zone_validates_while_its_keys_are_rolled() {
+    let mut all = zones();
+    all[2].rolling = true;
+    all[2].idle_keys = 1;
+    all[2].other_keys = vec![GenerateParams::Ed25519];
+    let bed = Bed::start(World::new(all)).await;
+    check(&bed.lookup("mx.signed.example", "A").await, "secure answer");
+    check(
+        &bed.lookup("no.signed.example", "A").await,
+        "secure nxdomain",
+    );
+}
+
+#[tokio::test]
+async fn one_anchor_of_several_is_enough() {
+    let world = world();
+    let anchor = world.anchor();
+    let bed = Bed::start(world).await;
+    let stale = format!(". IN DS 1 13 2 {}", "00".repeat(32));
+    for text in [format!("{stale}\n{anchor}"), format!("{anchor}\n{stale}")] {
+        let mut config = bed.config();
+        config.mode = Mode::Validate {
+            anchors: TrustAnchors::parse(&text).unwrap(),
+        };
+        let answer = lookup(&resolver(&config), "mx.signed.example", "A").await;
+        check(&answer, "secure answer");
+    }
 }
 
 #[tokio::test]
