@@ -191,7 +191,7 @@ fn plain_zonefile_error(error: &impl fmt::Display) -> String {
     stripped.unwrap_or(text)
 }
 
-/// How long a digest of that type is; `None` if it cannot be checked (RFC 9905 and 8624).
+/// How long a digest of that type is; `None` if it cannot be checked (RFC 8624, Section 3.3).
 fn digest_octets(digest_type: DigestAlgorithm) -> Option<usize> {
     match digest_type {
         DigestAlgorithm::SHA1 => Some(20),
