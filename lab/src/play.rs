@@ -309,8 +309,10 @@ impl Player<'_> {
 
     /// Compares what came with what must come.
     async fn judge(&mut self, case: &Case, got: Got) {
-        let words = self.words_about(case.to);
-        let missing = |text: &str| !words.contains(&text.to_lowercase());
+        // Why it waits must be said of the attempts and of the wait themselves: what the decision
+        // says about the domain is said of mail that arrives, too.
+        let ending = self.words_about(case.to, words_of_ending);
+        let missing = |text: &str| !ending.contains(&text.to_lowercase());
         let mut text = match &got {
             Got::Delivered(protection) => format!("delivered, {protection}"),
             Got::Waits => String::from("withheld, waits"),
@@ -337,8 +339,12 @@ impl Player<'_> {
                 };
                 returned
             }
+            (Expected::Refused(code), Got::NotAccepted(reply)) => reply.starts_with(code),
             (
-                Expected::Delivered(_) | Expected::Waits(_) | Expected::Bounced(_),
+                Expected::Delivered(_)
+                | Expected::Waits(_)
+                | Expected::Bounced(_)
+                | Expected::Refused(_),
                 Got::Delivered(_)
                 | Got::Waits
                 | Got::Bounced
@@ -347,7 +353,9 @@ impl Player<'_> {
                 | Got::Wrong(_),
             ) => false,
         };
-        if let Some(reason) = case.reasons.iter().find(|reason| missing(reason)) {
+        let decision = self.words_about(case.to, words_of_decision);
+        let unsaid = |reason: &&&str| !decision.contains(&reason.to_lowercase());
+        if let Some(reason) = case.reasons.iter().find(unsaid) {
             text = format!("{text}, and no reason says {reason:?}");
             as_it_must = false;
         }
@@ -393,8 +401,8 @@ impl Player<'_> {
         }
     }
 
-    /// All that the program said about a message, in lower case.
-    fn words_about(&self, to: &str) -> String {
+    /// What the program said about a message, as `words` picks it from each event, in lower case.
+    fn words_about(&self, to: &str, words: fn(&Event) -> String) -> String {
         let Some(sent) = self.sent.get(to) else {
             return String::new();
         };
@@ -548,13 +556,24 @@ pub(crate) fn tried(attempt: &Attempt) -> String {
     text
 }
 
-/// All free text in an event.
-fn words(event: &Event) -> String {
+/// Why a decision is what it is.
+fn words_of_decision(event: &Event) -> String {
     match event {
-        Event::Accepted { .. } => String::new(),
         Event::Decided {
             verdict, reasons, ..
         } => format!("{verdict} {reasons}"),
+        Event::Accepted { .. }
+        | Event::Attempted(_)
+        | Event::Delivered(_)
+        | Event::Deferred(_)
+        | Event::Bounced(_) => String::new(),
+    }
+}
+
+/// Why an attempt, or all attempts of one moment, ended as they did.
+fn words_of_ending(event: &Event) -> String {
+    match event {
+        Event::Accepted { .. } | Event::Decided { .. } => String::new(),
         Event::Attempted(attempt) => format!("{} {}", attempt.reason, attempt.reply),
         Event::Delivered(ending) | Event::Deferred(ending) | Event::Bounced(ending) => {
             ending.reason.clone()

@@ -83,6 +83,21 @@ impl DnsServer {
             .unwrap_or_else(PoisonError::into_inner) = delay;
     }
 
+    /// How many round trips the queries since `from` took in sequence, each as long as `delay`:
+    /// queries that were asked side by side count once.
+    #[must_use]
+    pub fn round_trips(&self, from: Duration, delay: Duration) -> usize {
+        let mut count = 0;
+        let mut answered = Duration::ZERO;
+        for query in self.queries().iter().filter(|query| query.at >= from) {
+            if count == 0 || query.at >= answered {
+                count += 1;
+                answered = query.at + delay;
+            }
+        }
+        count
+    }
+
     /// Every query so far, in the order of arrival.
     #[must_use]
     pub fn queries(&self) -> Vec<Query> {

@@ -219,6 +219,11 @@ async fn answers_are_as_late_as_the_simulated_round_trip() {
         .await
         .unwrap();
     assert!(before.elapsed() >= delay);
+    let one = bench.ask("mx.a.nsec", Rtype::A, Asked::Plain);
+    let other = bench.ask("mx.b.nsec", Rtype::A, Asked::Plain);
+    tokio::join!(one, other);
+    assert_eq!(bench.server.round_trips(Duration::ZERO, delay), 2);
+    assert_eq!(bench.server.queries().len(), 3);
 }
 
 #[tokio::test]

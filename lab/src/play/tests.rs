@@ -117,6 +117,9 @@ async fn withheld_is_proven_by_a_deferral_and_by_absence() {
     )
     .await;
     check(waits, &[DEFERRED], Really::Nothing, Verdict::Otherwise).await;
+    // That the decision speaks of TLSA records is not why the message waits.
+    let script = [DECIDED, DEFERRED];
+    check(waits, &script, Really::Nothing, Verdict::Otherwise).await;
     check(
         waits,
         &[FAILED, BOUNCED],

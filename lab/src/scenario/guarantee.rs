@@ -33,6 +33,19 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             steps: || require_tls("user@req-bad.test", Expected::Bounced("5.7.30")).alone(),
         },
         Scenario {
+            name: "requiretls-in-clear",
+            title: "REQUIRETLS is not taken on a session in clear text",
+            setup: |site| offering(site, "req-clear.test", Extension::Offered),
+            steps: || {
+                let case = require_tls("user@req-clear.test", Expected::Refused("5"));
+                Case {
+                    submission: Submission::Clear,
+                    ..case
+                }
+                .alone()
+            },
+        },
+        Scenario {
             name: "tls-required-no",
             title: "TLS-Required: No lifts DANE for a message that must arrive",
             setup: |site| {

@@ -122,6 +122,8 @@ pub enum Expected {
     Waits(&'static str),
     /// It goes back to its sender with this status.
     Bounced(&'static str),
+    /// It is not even taken; the reply begins so.
+    Refused(&'static str),
 }
 
 impl fmt::Display for Expected {
@@ -130,6 +132,7 @@ impl fmt::Display for Expected {
             Self::Delivered(protection) => write!(f, "delivered, {protection}"),
             Self::Waits(_) => f.write_str("withheld, waits"),
             Self::Bounced(status) => write!(f, "returned, {status}"),
+            Self::Refused(code) => write!(f, "not taken: {code}"),
         }
     }
 }
