@@ -52,12 +52,12 @@ impl HeaderLines {
         self.values(name).count()
     }
 
-    /// What the message demands of TLS by its header: RFC 8689, Section 5.
+    /// What the message demands of TLS by its header: RFC 8689, Section 3.
     ///
     /// `REQUIRETLS` in `MAIL FROM` is the stronger word: the caller heeds that one first.
     #[must_use]
     pub fn tls_demand(&self) -> TlsDemand {
-        // RFC 8689, Section 5 knows just the value `No`, and says nothing of two fields; two that
+        // RFC 8689, Section 3 knows just the value `No`, and says nothing of two fields; two that
         // differ are no clear word, so that the stricter reading stands.
         let mut values = self.values("TLS-Required").peekable();
         if values.peek().is_some() && values.all(|value| value.eq_ignore_ascii_case("No")) {
@@ -68,7 +68,7 @@ impl HeaderLines {
     }
 
     /// The values of the fields with that name, unfolded and without spaces around them.
-    fn values(&self, name: &str) -> impl Iterator<Item = String> {
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = String> {
         let mut fields: Vec<Vec<u8>> = Vec::new();
         let mut within = false;
         for line in self.octets.split_inclusive(|&octet| octet == b'\n') {
