@@ -38,21 +38,15 @@ pub struct SubjectPlan {
     pub https_port: u16,
     /// A folder with `anchor`, `ca.pem`, `cert.pem` and `key.pem`; the spool comes in there too.
     pub folder: PathBuf,
-    /// How patient its queue is.
-    pub patience: Patience,
-}
-
-/// How soon the queue tries again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Patience {
-    /// At once and then at most a second later, so that a scenario sees retries; gives up after ten
-    /// minutes.
-    Short,
 }
 
 impl SubjectPlan {
     /// The configuration file. All keys that the lab knows of stand here and nowhere else.
-    fn configuration(&self) -> String {
+    ///
+    /// The queue tries again soon, so that a scenario sees retries, and does not give up while a lab
+    /// runs. The times of the DNS leave room for a machine that is busy with other things.
+    #[must_use]
+    pub fn configuration(&self) -> String {
         let Self {
             hostname,
             smtp,
@@ -61,11 +55,7 @@ impl SubjectPlan {
             mx_port,
             https_port,
             folder,
-            patience,
         } = self;
-        let (retry_min, retry_max, lifetime) = match patience {
-            Patience::Short => ("300ms", "1s", "10m"),
-        };
         let folder = folder.display();
         format!(
             r#"version = 1
@@ -81,8 +71,8 @@ tls_key_file = "{folder}/key.pem"
 servers = ["{dns}"]
 mode = "validate"
 trust_anchor_file = "{folder}/anchor"
-server_timeout = "1s"
-lookup_timeout = "5s"
+server_timeout = "2s"
+lookup_timeout = "8s"
 ttl_floor = "0s"
 
 [tls]
@@ -93,16 +83,16 @@ mx_port = {mx_port}
 https_port = {https_port}
 addresses = "prefer-ipv4"
 connect_timeout = "3s"
-command_timeout = "5s"
-tls_timeout = "5s"
+command_timeout = "10s"
+tls_timeout = "10s"
 data_timeout = "10s"
 
 [queue]
 spool = "{folder}/spool"
-retry_min = "{retry_min}"
-retry_max = "{retry_max}"
+retry_min = "300ms"
+retry_max = "1s"
 retry_factor = 2.0
-lifetime = "{lifetime}"
+lifetime = "10m"
 
 [log]
 format = "json"

@@ -33,7 +33,6 @@ use crate::middle::Middle;
 use crate::middle::Tampering;
 use crate::policy_host::HttpAnswer;
 use crate::policy_host::PolicyHost;
-use crate::subject::Patience;
 use crate::subject::SubjectPlan;
 
 /// The miniature internet: addresses, the DNS, the public authorities, and what arrived.
@@ -116,7 +115,6 @@ impl World {
             mx_port: self.mx_port,
             https_port: self.https_port,
             folder: self.folder.path().to_path_buf(),
-            patience: Patience::Short,
         })
     }
 
