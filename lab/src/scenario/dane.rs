@@ -50,7 +50,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             name: "dane-ta-wrong-name",
             title: "The private authority has signed a certificate for somebody else",
             setup: |site| authority(site, "dane-ta-name.test", "mx.elsewhere.test"),
-            steps: || waits("user@dane-ta-name.test", "name"),
+            steps: || {
+                waits(
+                    "user@dane-ta-name.test",
+                    "certificate is for mx.elsewhere.test",
+                )
+            },
         },
         Scenario {
             name: "dane-ee-expired",
@@ -72,7 +77,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 simple(site, "dane-mismatch.test")?;
                 site.tlsa("mx.dane-mismatch.test", &[wrong()])
             },
-            steps: || waits("user@dane-mismatch.test", "TLSA"),
+            steps: || waits("user@dane-mismatch.test", "no TLSA record matches"),
         },
         Scenario {
             name: "dane-alternatives",
@@ -202,11 +207,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 let tampering = Tampering::ReplaceCertificate(identity.acceptor()?);
                 attacked(site, "dane-replaced.test", tampering)
             },
-            steps: || waits("user@dane-replaced.test", "TLSA"),
+            steps: || waits("user@dane-replaced.test", "no TLSA record matches"),
         },
         Scenario {
             name: "replies-injected",
-            title: "Replies that arrive ahead of the handshake have no effect after it",
+            title: "Replies arrive ahead of the handshake, to be believed after it",
             setup: |site| {
                 let domain = "dane-injected.test";
                 site.signed(domain)?;
@@ -219,7 +224,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 site.mail_host("mx.dane-injected.test", conduct)?;
                 site.tlsa("mx.dane-injected.test", &[identity.tlsa(3, 1, 1)])
             },
-            steps: || delivered("user@dane-injected.test"),
+            steps: || waits("user@dane-injected.test", "injected"),
         },
     ]
 }

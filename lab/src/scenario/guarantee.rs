@@ -37,7 +37,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             title: "REQUIRETLS is not taken on a session in clear text",
             setup: |site| offering(site, "req-clear.test", Extension::Offered),
             steps: || {
-                let case = require_tls("user@req-clear.test", Expected::Refused("5"));
+                let case = require_tls("user@req-clear.test", Expected::Refused("530"));
                 Case {
                     submission: Submission::Clear,
                     ..case
@@ -66,15 +66,26 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             name: "submission-starttls",
             title: "Mail is handed in over TLS",
             setup: |site| simple(site, "sub-tls.test"),
-            steps: || handed_in("user@sub-tls.test", Submission::StartTls).alone(),
+            steps: || {
+                let expected = Expected::Delivered(Protection::Dane);
+                Case {
+                    submission: Submission::StartTls,
+                    ..Case::new("user@sub-tls.test", expected)
+                }
+                .alone()
+            },
         },
         Scenario {
             name: "commands-injected",
-            title: "Commands that arrive ahead of the handshake have no effect after it",
+            title: "Commands arrive ahead of the handshake, to be obeyed after it",
             setup: |site| simple(site, "sub-injected.test"),
             steps: || {
-                let submission = Submission::StartTlsWithInjectedCommands;
-                handed_in("user@sub-injected.test", submission).alone()
+                let to = "user@sub-injected.test";
+                Case {
+                    submission: Submission::StartTlsWithInjectedCommands,
+                    ..Case::new(to, Expected::Refused("503"))
+                }
+                .alone()
             },
         },
     ]
@@ -100,13 +111,5 @@ fn require_tls(to: &'static str, expected: Expected) -> Case {
         submission: Submission::StartTls,
         parameters: "REQUIRETLS",
         ..Case::new(to, expected)
-    }
-}
-
-/// A message that arrives, authenticated by DANE, handed in so.
-fn handed_in(to: &'static str, submission: Submission) -> Case {
-    Case {
-        submission,
-        ..Case::new(to, Expected::Delivered(Protection::Dane))
     }
 }

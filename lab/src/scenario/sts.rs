@@ -50,7 +50,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 let identity = self_signed(&["mx.sts-self.test"], Lifetime::Current)?;
                 site.set_conduct("mx.sts-self.test", Conduct::tls(identity.acceptor()?))
             },
-            steps: || waits("user@sts-self.test", "certificate"),
+            steps: || waits("user@sts-self.test", "no known authority"),
         },
         Scenario {
             name: "sts-expired",
@@ -60,7 +60,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 let identity = site.public_expired(&["mx.sts-expired.test"])?;
                 site.set_conduct("mx.sts-expired.test", Conduct::tls(identity.acceptor()?))
             },
-            steps: || waits("user@sts-expired.test", "expired"),
+            steps: || waits("user@sts-expired.test", "not within its dates"),
         },
         Scenario {
             name: "sts-wrong-name",
@@ -70,7 +70,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 let identity = site.public(&["mx.elsewhere.test"])?;
                 site.set_conduct("mx.sts-name.test", Conduct::tls(identity.acceptor()?))
             },
-            steps: || waits("user@sts-name.test", "certificate"),
+            steps: || waits("user@sts-name.test", "for another name"),
         },
         Scenario {
             name: "sts-no-starttls",
@@ -124,7 +124,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     },
                     Step::Send(vec![Case::new(
                         "third@sts-down.test",
-                        Expected::Waits("certificate"),
+                        Expected::Waits("no known authority"),
                     )]),
                 ]
             },
@@ -151,7 +151,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     },
                     Step::Expire,
                     Step::Send(vec![
-                        Case::new("second@sts-id.test", Expected::Waits("certificate"))
+                        Case::new("second@sts-id.test", Expected::Waits("no known authority"))
                             .because(&["the known one stays in force"]),
                     ]),
                 ]
@@ -225,7 +225,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 let policy = HttpAnswer::policy("enforce", &["mx.sts-dane.test"]);
                 site.sts(domain, "1", policy)
             },
-            steps: || waits("user@sts-dane.test", "TLSA"),
+            steps: || waits("user@sts-dane.test", "no TLSA record matches"),
         },
     ]
 }
