@@ -15,6 +15,7 @@ use crate::mail_host::Extension;
 use crate::world::Site;
 
 /// The scenarios of this topic.
+#[expect(clippy::too_many_lines, reason = "one list, read from top to bottom")]
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario {
