@@ -1,1 +1,43 @@
 //! The mail transfer agent.
+//!
+//! ```text
+//! client ─► Acceptance ─► Spool ─► Queue ─► Courier ─► Judge: what is demanded?
+//!            │                      │          └─────► Offer: one host after the other
+//!            └ 250 once durable     └ Bouncer: what could not be delivered
+//! ```
+//!
+//! [`Mta::start`] brings the parts together. What is told to the log stands in a table in the module
+//! `events`; what is counted, in [`Metrics`].
+
+mod acceptance;
+mod bounce;
+mod delivery;
+mod events;
+mod judge;
+mod metrics;
+mod network;
+mod policy_cache;
+mod queue;
+mod rules;
+mod service;
+#[cfg(test)]
+mod testing;
+mod words;
+
+pub use acceptance::AcceptanceConfig;
+pub use delivery::AddressOrder;
+pub use metrics::Metrics;
+pub use network::InvalidNetwork;
+pub use network::Network;
+pub use policy_cache::StoredPolicies;
+pub use queue::QueueConfig;
+pub use queue::RetrySchedule;
+pub use rules::Guarantee;
+pub use rules::Rules;
+pub use rules::Scope;
+pub use rules::ScopedRule;
+pub use service::Mta;
+pub use service::MtaConfig;
+pub use service::MtaParts;
+pub use service::PartEnded;
+pub use service::StartError;

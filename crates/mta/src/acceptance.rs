@@ -1,0 +1,318 @@
+//! Taking mail in: who may hand it over, for whom, and when it counts as accepted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byrnie_base::DomainName;
+use byrnie_base::MailDomain;
+use byrnie_base::Mailbox;
+use byrnie_base::UnixTime;
+use byrnie_net::clock::Clock;
+use byrnie_net::smtp::server::IncomingMessage;
+use byrnie_net::smtp::server::MailService;
+use byrnie_net::smtp::server::SessionFacts;
+use byrnie_policy::Decision;
+use byrnie_policy::Reason;
+use byrnie_policy::Strength;
+use byrnie_policy::Verdict;
+use byrnie_smtp::BodyType;
+use byrnie_smtp::EnhancedStatus;
+use byrnie_smtp::Envelope;
+use byrnie_smtp::HeaderLines;
+use byrnie_smtp::Octets;
+use byrnie_smtp::Received;
+use byrnie_smtp::Reply;
+use byrnie_smtp::ReversePath;
+use byrnie_smtp::TlsDemand;
+use byrnie_smtp::refuse_loop;
+use byrnie_store::Incoming;
+use byrnie_store::NewDelivery;
+use byrnie_store::QueueId;
+use byrnie_store::Spool;
+use byrnie_store::StoreError;
+use tokio::sync::Notify;
+
+use crate::Guarantee;
+use crate::Metrics;
+use crate::Network;
+use crate::delivery::Decide;
+use crate::delivery::Terms;
+use crate::events;
+use crate::metrics::Admitted;
+use crate::metrics::Over;
+use crate::rules::promised;
+
+/// How mail is taken in.
+#[derive(Clone, Debug)]
+pub struct AcceptanceConfig {
+    /// Whose mail is relayed; everybody else is refused. Default: this machine's.
+    pub trusted_networks: Vec<Network>,
+    /// Messages in the queue past which no further one is taken. Default 100,000.
+    pub messages_max: u64,
+}
+
+impl AcceptanceConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            trusted_networks: ["127.0.0.0/8", "::1"]
+                .iter()
+                .filter_map(|network| network.parse().ok())
+                .collect(),
+            messages_max: 100_000,
+        }
+    }
+}
+
+impl Default for AcceptanceConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Takes mail in for the queue.
+pub(crate) struct Acceptance<S, D, C> {
+    /// Where messages become durable.
+    pub(crate) spool: Arc<S>,
+    /// Says whether a sender's guarantee can be kept.
+    pub(crate) decide: Arc<D>,
+    /// Tells the time.
+    pub(crate) clock: Arc<C>,
+    /// Where sessions and messages are counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// How.
+    pub(crate) config: AcceptanceConfig,
+    /// The name of this host, for `Received`.
+    pub(crate) hostname: DomainName,
+    /// Senders whose mail travels over authenticated TLS or is refused.
+    pub(crate) guarantees: Vec<Guarantee>,
+    /// How long a message may wait in the queue.
+    pub(crate) lifetime: Duration,
+    /// The queue's bell.
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
+    /// Refuses recipients to whom a sender's guarantee cannot be kept (behaviour rule 35).
+    pub(crate) async fn check_recipient(
+        &self,
+        reverse_path: &ReversePath,
+        recipient: &Mailbox,
+    ) -> Result<(), Reply> {
+        let at_least = promised(&self.guarantees, reverse_path);
+        if at_least == Strength::Opportunistic {
+            return Ok(());
+        }
+        let terms = Terms {
+            at_least,
+            ..Terms::default()
+        };
+        let decision = self.decide.decide(&recipient.domain, terms).await;
+        match decision.verdict {
+            Verdict::Dane | Verdict::MtaSts => Ok(()),
+            Verdict::Encrypt | Verdict::Opportunistic | Verdict::Wait | Verdict::Reject => {
+                Err(unkept(&decision))
+            }
+        }
+    }
+
+    /// The field that says how the message came here.
+    fn received(
+        &self,
+        session: &SessionFacts,
+        envelope: &Envelope,
+        queue_id: &str,
+        time: UnixTime,
+    ) -> String {
+        let unnamed = MailDomain::Literal(session.peer.ip());
+        let tls = session.tls.as_ref().map(ToString::to_string);
+        let received = Received {
+            client_name: session.hello.as_ref().map_or(&unnamed, |hello| &hello.name),
+            client_address: session.peer.ip().to_canonical(),
+            server: &self.hostname,
+            protocol: session.protocol(envelope.smtputf8),
+            tls: tls.as_deref(),
+            queue_id,
+            only_recipient: match envelope.recipients.as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+            time,
+        };
+        received.render()
+    }
+}
+
+/// A message on its way into the queue.
+pub(crate) struct IncomingMail<S: Spool> {
+    body: Incoming<S>,
+    envelope: Envelope,
+    over: Over,
+    received_at: UnixTime,
+    expires_at: UnixTime,
+    /// The header section as the client sent it.
+    header: HeaderLines,
+    metrics: Arc<Metrics>,
+    wake: Arc<Notify>,
+}
+
+impl<S: Spool> IncomingMessage for IncomingMail<S> {
+    async fn write(&mut self, octets: &[u8]) -> Result<(), Reply> {
+        self.header.read(octets);
+        let written = self.body.write(octets).await;
+        written.map_err(|why| refusal(&why))
+    }
+
+    fn note_content(&mut self, content: Octets) {
+        match content {
+            Octets::Ascii => {}
+            Octets::EightBit => self.envelope.body = BodyType::EightBitMime,
+        }
+    }
+
+    async fn commit(self) -> Result<Reply, Reply> {
+        refuse_loop(&self.header)?;
+        let mut envelope = self.envelope;
+        if envelope.tls_demand == TlsDemand::None {
+            envelope.tls_demand = self.header.tls_demand();
+        }
+        let (id, size) = (self.body.id(), self.body.size());
+        let deliveries = by_next_hop(&envelope.recipients, self.received_at, self.expires_at);
+        self.body
+            .commit(envelope.clone(), self.received_at, deliveries)
+            .await
+            .map_err(|why| refusal(&why))?;
+        events::accepted(id, &envelope, size);
+        self.metrics.accepted(self.over);
+        self.wake.notify_one();
+        Ok(queued(id))
+    }
+}
+
+impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
+    type Incoming = IncomingMail<S>;
+
+    fn admit(&self, peer: SocketAddr) -> Result<(), Reply> {
+        let networks = &self.config.trusted_networks;
+        if networks.iter().any(|network| network.contains(peer.ip())) {
+            self.metrics.admitted(Admitted::Yes);
+            return Ok(());
+        }
+        self.metrics.admitted(Admitted::No);
+        let text = format!("{} is not in a network whose mail is relayed", peer.ip());
+        Err(Reply::new(554, EnhancedStatus::new(5, 7, 1), text))
+    }
+
+    async fn recipient(
+        &self,
+        _: &SessionFacts,
+        reverse_path: &ReversePath,
+        recipient: &Mailbox,
+    ) -> Result<(), Reply> {
+        self.check_recipient(reverse_path, recipient).await
+    }
+
+    async fn begin(
+        &self,
+        session: &SessionFacts,
+        envelope: Envelope,
+    ) -> Result<IncomingMail<S>, Reply> {
+        let depth = self.spool.depth().await.map_err(|why| refusal(&why))?;
+        if depth.messages >= self.config.messages_max {
+            return Err(refusal(&StoreError::Full));
+        }
+        let received_at = self.clock.now();
+        let mut body = Incoming::begin(Arc::clone(&self.spool), received_at);
+        let field = self.received(session, &envelope, &body.id().to_string(), received_at);
+        let written = body.write(field.as_bytes()).await;
+        written.map_err(|why| refusal(&why))?;
+        Ok(IncomingMail {
+            body,
+            envelope,
+            over: match session.tls {
+                Some(_) => Over::Tls,
+                None => Over::Clear,
+            },
+            received_at,
+            expires_at: received_at + self.lifetime,
+            header: HeaderLines::default(),
+            metrics: Arc::clone(&self.metrics),
+            wake: Arc::clone(&self.wake),
+        })
+    }
+}
+
+/// One delivery for each domain among the recipients; whoever is named twice gets one copy.
+pub(crate) fn by_next_hop(
+    recipients: &[Mailbox],
+    due_at: UnixTime,
+    expires_at: UnixTime,
+) -> Vec<NewDelivery> {
+    let mut deliveries: Vec<NewDelivery> = Vec::new();
+    for mailbox in recipients {
+        let same = deliveries
+            .iter_mut()
+            .find(|delivery| delivery.next_hop == mailbox.domain);
+        match same {
+            Some(delivery) if delivery.recipients.contains(mailbox) => {}
+            Some(delivery) => delivery.recipients.push(mailbox.clone()),
+            None => deliveries.push(NewDelivery {
+                next_hop: mailbox.domain.clone(),
+                recipients: vec![mailbox.clone()],
+                due_at,
+                expires_at,
+            }),
+        }
+    }
+    deliveries
+}
+
+/// The reply that makes a message ours.
+fn queued(id: QueueId) -> Reply {
+    let text = format!("queued as {id}");
+    Reply::new(250, EnhancedStatus::new(2, 0, 0), text)
+}
+
+/// The reply for a message that the store did not take.
+fn refusal(why: &StoreError) -> Reply {
+    if why.is_passing() {
+        let text = "the queue takes no mail at the moment";
+        return Reply::new(452, EnhancedStatus::new(4, 3, 1), text);
+    }
+    tracing::error!(target: "byrnie::queue", error = %why, "could not accept");
+    let text = "the queue is out of order";
+    Reply::new(451, EnhancedStatus::new(4, 3, 0), text)
+}
+
+/// The reply for a recipient to whom a guarantee cannot be kept.
+///
+/// What may pass is a temporary failure; that the domain does not offer enough is a permanent one,
+/// which tells the sender at once instead of in five days.
+fn unkept(decision: &Decision) -> Reply {
+    let of_hosts = decision.hosts.iter().flat_map(|host| &host.reasons);
+    let lacking = decision
+        .reasons
+        .iter()
+        .chain(of_hosts)
+        .any(|reason| matches!(reason, Reason::OperatorDemandUnmet { .. }));
+    let reply = decision.reply();
+    match reply {
+        Some(reply) if !lacking => reply,
+        Some(reply) => {
+            let text = format!(
+                "mail from this sender needs authenticated TLS; {}",
+                reply.text()
+            );
+            Reply::new(550, NOT_SECURE, text)
+        }
+        None => {
+            let text = "mail from this sender needs authenticated TLS, which the domain lacks";
+            Reply::new(550, NOT_SECURE, text)
+        }
+    }
+}
+
+/// "Encryption needed", in the registry of RFC 5248.
+const NOT_SECURE: EnhancedStatus = EnhancedStatus::new(5, 7, 10);

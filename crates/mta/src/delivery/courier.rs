@@ -1,0 +1,398 @@
+//! The rules of an attempt: which host is next, and what its answer means.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use byrnie_base::DomainName;
+use byrnie_base::MailDomain;
+use byrnie_base::Mailbox;
+use byrnie_net::clock::Clock;
+use byrnie_policy::Decision;
+use byrnie_policy::HostDecision;
+use byrnie_policy::HostVerdict;
+use byrnie_policy::RequireTls;
+use byrnie_policy::Requirement;
+use byrnie_policy::Verdict;
+use byrnie_smtp::EnhancedStatus;
+use byrnie_smtp::Reply;
+use byrnie_smtp::ReplyClass;
+use byrnie_store::AttemptOutcome;
+use byrnie_store::Claim;
+use byrnie_store::Receipt;
+
+use super::AddressOrder;
+use super::Decide;
+use super::Deliver;
+use super::Failure;
+use super::FailureClass;
+use super::Fate;
+use super::Offer;
+use super::Offered;
+use super::Report;
+use super::Target;
+use super::Terms;
+use super::Trouble;
+use super::order::hosts_to_try;
+use crate::Guarantee;
+use crate::Metrics;
+use crate::events;
+use crate::rules::promised;
+
+/// Carries messages to hosts under the decision's requirements.
+pub(crate) struct Courier<D, O, C> {
+    /// Says what is demanded.
+    pub(crate) decide: Arc<D>,
+    /// Moves the bytes.
+    pub(crate) offer: O,
+    /// Tells the time for receipts.
+    pub(crate) clock: Arc<C>,
+    /// Where attempts are counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The port of mail hosts.
+    pub(crate) port: u16,
+    /// Which addresses to try.
+    pub(crate) addresses: AddressOrder,
+    /// What senders were promised.
+    pub(crate) guarantees: Vec<Guarantee>,
+}
+
+impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
+    async fn deliver(&self, claim: &Claim) -> Report {
+        let started = self.clock.monotonic();
+        let terms = Terms {
+            demand: claim.envelope.tls_demand,
+            floor: claim.floor,
+            at_least: promised(&self.guarantees, &claim.envelope.reverse_path),
+        };
+        let decision = self.decide.decide(&claim.next_hop, terms).await;
+        let took = self.clock.monotonic().saturating_duration_since(started);
+        self.metrics.decided(decision.verdict, took);
+        events::decided(claim, &decision);
+
+        let mut attempt = Attempt::new(claim, &decision);
+        match decision.verdict {
+            Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, &decision),
+            Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, &decision),
+            Verdict::Dane | Verdict::MtaSts | Verdict::Encrypt | Verdict::Opportunistic => {
+                self.try_hosts(&mut attempt, &decision).await;
+            }
+        }
+        let report = attempt.end(self.clock.as_ref());
+        for receipt in &report.receipts {
+            self.metrics.attempted(receipt);
+            events::attempted(receipt);
+        }
+        report
+    }
+}
+
+impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
+    /// Offers the message to one host after the other until one has spoken for all.
+    async fn try_hosts(&self, attempt: &mut Attempt<'_>, decision: &Decision) {
+        let hosts = hosts_to_try(decision.usable_hosts(), &mut fastrand::Rng::new());
+        for (host, requirement) in hosts {
+            for address in self.addresses.sort(&host.addresses) {
+                let target = Target {
+                    host: match attempt.claim.next_hop {
+                        MailDomain::Name(_) => Some(host.host.clone()),
+                        MailDomain::Literal(_) => None,
+                    },
+                    address: SocketAddr::new(address, self.port),
+                    requirement: requirement.clone(),
+                };
+                let offered = self.offer.offer(attempt.claim, &target).await;
+                if attempt.offered(host, &target, &offered) == Next::Stop {
+                    return;
+                }
+            }
+        }
+        attempt.no_host_is_left(decision);
+    }
+}
+
+/// Whether another host is to be tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// One is.
+    Continue,
+    /// None is.
+    Stop,
+}
+
+/// An attempt while it runs.
+struct Attempt<'a> {
+    claim: &'a Claim,
+    decision: &'a Decision,
+    /// What is known about each recipient of the claim.
+    fates: Vec<Option<Fate>>,
+    /// What was tried; completed with the time at the end.
+    receipts: Vec<Receipt>,
+    /// The last failure that led to another host.
+    passed: Option<(Option<DomainName>, Failure)>,
+    /// Whether every host so far lacked what the message needs.
+    all_lack: bool,
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt at which nothing has happened.
+    fn new(claim: &'a Claim, decision: &'a Decision) -> Self {
+        Self {
+            claim,
+            decision,
+            fates: vec![None; claim.recipients.len()],
+            receipts: Vec::new(),
+            passed: None,
+            // A host that may be used later might have what the others lack.
+            all_lack: decision
+                .hosts
+                .iter()
+                .all(|host| host.verdict != HostVerdict::Wait),
+        }
+    }
+
+    /// No host may be tried: the decision says why.
+    fn without_host(&mut self, outcome: AttemptOutcome, decision: &Decision) {
+        let reply = decision.reply().unwrap_or_else(no_host);
+        let trouble = Trouble {
+            reply: reply.clone(),
+            host: None,
+        };
+        self.settle(|| match outcome {
+            AttemptOutcome::Bounced => Fate::Bounced(trouble.clone()),
+            AttemptOutcome::Deferred | AttemptOutcome::Delivered | AttemptOutcome::NextHost => {
+                Fate::Deferred(trouble.clone())
+            }
+        });
+        let mut receipt = self.receipt(outcome, self.everybody());
+        receipt.reason = Some(reply.text());
+        self.receipts.push(receipt);
+    }
+
+    /// Takes in what one host said.
+    fn offered(&mut self, host: &HostDecision, target: &Target, offered: &Offered) -> Next {
+        let name = &target.host;
+        let outcomes = self.take_replies(name.as_ref(), &offered.replies);
+        for (outcome, recipients, reply) in outcomes {
+            let mut receipt = self.receipt_at(host, target, offered, outcome, recipients);
+            receipt.reply = Some(reply);
+            self.receipts.push(receipt);
+        }
+        let Some(failure) = offered.failure.clone() else {
+            // A host that left anybody out without saying why is not asked again at once.
+            self.settle(|| Fate::Deferred(silence(name.clone())));
+            return Next::Stop;
+        };
+        let trouble = Trouble {
+            reply: failure.reply.clone(),
+            host: name.clone(),
+        };
+        let recipients = self.unsettled();
+        let (outcome, next) = match failure.class {
+            FailureClass::NextHost | FailureClass::Security => {
+                self.all_lack = false;
+                (AttemptOutcome::NextHost, Next::Continue)
+            }
+            FailureClass::Missing => (AttemptOutcome::NextHost, Next::Continue),
+            FailureClass::Later => {
+                self.settle(|| Fate::Deferred(trouble.clone()));
+                (AttemptOutcome::Deferred, Next::Stop)
+            }
+            FailureClass::GiveUp => {
+                self.settle(|| Fate::Bounced(trouble.clone()));
+                (AttemptOutcome::Bounced, Next::Stop)
+            }
+        };
+        let mut receipt = self.receipt_at(host, target, offered, outcome, recipients);
+        receipt.reason = Some(failure.reply.text());
+        self.receipts.push(receipt);
+        self.passed = Some((name.clone(), failure));
+        next
+    }
+
+    /// Settles the recipients that the host spoke about; gives a group for each outcome.
+    fn take_replies(
+        &mut self,
+        host: Option<&DomainName>,
+        replies: &[Option<Result<Reply, Reply>>],
+    ) -> Vec<(AttemptOutcome, Vec<Mailbox>, Reply)> {
+        let mut groups: Vec<(AttemptOutcome, Vec<Mailbox>, Reply)> = Vec::new();
+        let recipients = self.claim.recipients.iter();
+        for ((fate, recipient), reply) in self.fates.iter_mut().zip(recipients).zip(replies) {
+            let (None, Some(reply)) = (&fate, reply) else {
+                continue;
+            };
+            let (outcome, reply) = match reply {
+                Ok(reply) => (AttemptOutcome::Delivered, reply),
+                Err(reply) if reply.class() == ReplyClass::PermanentFailure => {
+                    (AttemptOutcome::Bounced, reply)
+                }
+                Err(reply) => (AttemptOutcome::Deferred, reply),
+            };
+            let trouble = || Trouble {
+                reply: reply.clone(),
+                host: host.cloned(),
+            };
+            *fate = Some(match outcome {
+                AttemptOutcome::Delivered => Fate::Delivered(reply.clone()),
+                AttemptOutcome::Bounced => Fate::Bounced(trouble()),
+                AttemptOutcome::Deferred | AttemptOutcome::NextHost => Fate::Deferred(trouble()),
+            });
+            match groups.iter_mut().find(|(of, _, _)| *of == outcome) {
+                Some((_, mailboxes, _)) => mailboxes.push(recipient.mailbox.clone()),
+                None => groups.push((outcome, vec![recipient.mailbox.clone()], reply.clone())),
+            }
+        }
+        groups
+    }
+
+    /// Every host was tried.
+    fn no_host_is_left(&mut self, decision: &Decision) {
+        let (host, reply, lacking) = match self.passed.take() {
+            Some((host, failure)) => (host, failure.reply, self.all_lack),
+            None => (None, decision.reply().unwrap_or_else(no_host), false),
+        };
+        let trouble = Trouble { reply, host };
+        self.settle(|| {
+            if lacking {
+                Fate::Bounced(trouble.clone())
+            } else {
+                Fate::Deferred(trouble.clone())
+            }
+        });
+        let outcome = if lacking {
+            AttemptOutcome::Bounced
+        } else {
+            AttemptOutcome::Deferred
+        };
+        match self.receipts.last_mut() {
+            // The last host's receipt says how the attempt ended.
+            Some(receipt) if receipt.outcome == AttemptOutcome::NextHost => {
+                receipt.outcome = outcome;
+            }
+            Some(_) => {}
+            None => {
+                let mut receipt = self.receipt(outcome, self.everybody());
+                receipt.reason = Some(trouble.reply.text());
+                self.receipts.push(receipt);
+            }
+        }
+    }
+
+    /// Gives everybody without a fate this one.
+    fn settle(&mut self, fate: impl Fn() -> Fate) {
+        for open in &mut self.fates {
+            open.get_or_insert_with(&fate);
+        }
+    }
+
+    /// Recipients without a fate.
+    fn unsettled(&self) -> Vec<Mailbox> {
+        self.claim
+            .recipients
+            .iter()
+            .zip(&self.fates)
+            .filter(|(_, fate)| fate.is_none())
+            .map(|(recipient, _)| recipient.mailbox.clone())
+            .collect()
+    }
+
+    /// All recipients.
+    fn everybody(&self) -> Vec<Mailbox> {
+        let recipients = self.claim.recipients.iter();
+        recipients
+            .map(|recipient| recipient.mailbox.clone())
+            .collect()
+    }
+
+    /// A receipt for an offer.
+    fn receipt_at(
+        &self,
+        host: &HostDecision,
+        target: &Target,
+        offered: &Offered,
+        outcome: AttemptOutcome,
+        recipients: Vec<Mailbox>,
+    ) -> Receipt {
+        let Requirement {
+            tls, require_tls, ..
+        } = &target.requirement;
+        let mut receipt = self.receipt(outcome, recipients);
+        receipt.demanded = Some(tls.strength());
+        receipt.requiretls = *require_tls == RequireTls::Demanded;
+        receipt
+            .reasons
+            .extend(host.reasons.iter().map(ToString::to_string));
+        if let Some(failure) = &offered.fell_back_after {
+            let note =
+                format!("TLS failed and nothing demands it, so clear text was used: {failure}");
+            receipt.reasons.push(note);
+        }
+        receipt.host = target.host.clone();
+        receipt.address = Some(target.address);
+        receipt.tls = offered.tls.clone();
+        receipt
+    }
+
+    /// A receipt that names no host; its time is set at the end.
+    fn receipt(&self, outcome: AttemptOutcome, recipients: Vec<Mailbox>) -> Receipt {
+        Receipt {
+            queue_id: self.claim.queue_id,
+            next_hop: self.claim.next_hop.clone(),
+            attempt: self.claim.attempt,
+            at: self.claim.received_at,
+            outcome,
+            recipients,
+            demanded: None,
+            requiretls: false,
+            reasons: self
+                .decision
+                .reasons
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            host: None,
+            address: None,
+            tls: None,
+            reply: None,
+            reason: None,
+        }
+    }
+
+    /// What the attempt came to.
+    fn end(self, clock: &impl Clock) -> Report {
+        let now = clock.now();
+        let mut receipts = self.receipts;
+        for receipt in &mut receipts {
+            receipt.at = now;
+        }
+        Report {
+            fates: self
+                .fates
+                .into_iter()
+                .map(|fate| fate.unwrap_or_else(|| Fate::Deferred(silence(None))))
+                .collect(),
+            // Only ever raised: an attempt that found no host says nothing about strength.
+            floor: self.claim.floor.max(self.decision.weakest()),
+            receipts,
+        }
+    }
+}
+
+/// A decision that names no host and no reason.
+fn no_host() -> Reply {
+    let status = EnhancedStatus::new(4, 4, 0);
+    Reply::new(451, status, "no host could be tried")
+}
+
+/// A host that said nothing about a recipient.
+fn silence(host: Option<DomainName>) -> Trouble {
+    let status = EnhancedStatus::new(4, 4, 2);
+    Trouble {
+        reply: Reply::new(
+            451,
+            status,
+            "the host did not say what became of the message",
+        ),
+        host,
+    }
+}

@@ -1,0 +1,559 @@
+//! The rules of an attempt, with decisions and hosts that the test makes up.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use byrnie_base::DomainName;
+use byrnie_base::LookupError;
+use byrnie_base::MailDomain;
+use byrnie_policy::Decision;
+use byrnie_policy::HostDecision;
+use byrnie_policy::HostVerdict;
+use byrnie_policy::Reason;
+use byrnie_policy::RequireTls;
+use byrnie_policy::Requirement;
+use byrnie_policy::Strength;
+use byrnie_policy::StsObservation;
+use byrnie_policy::TlsRequirement;
+use byrnie_policy::Verdict;
+use byrnie_smtp::TlsDemand;
+use byrnie_store::AttemptOutcome;
+use byrnie_store::Claim;
+
+use super::AddressOrder;
+use super::Courier;
+use super::Decide;
+use super::Deliver;
+use super::Failure;
+use super::FailureClass;
+use super::Fate;
+use super::Offer;
+use super::Offered;
+use super::Report;
+use super::Target;
+use super::Terms;
+use crate::Guarantee;
+use crate::Metrics;
+use crate::testing::TestClock;
+use crate::testing::claim_of;
+use crate::testing::envelope;
+use crate::testing::new_store;
+use crate::testing::next_hop;
+use crate::testing::reply;
+
+#[tokio::test]
+async fn the_first_host_that_serves_gets_the_message() {
+    let world = World::new()
+        .domain(
+            "one.example",
+            &[
+                host("mx1.example", 10, "192.0.2.1"),
+                host("mx2.example", 20, "192.0.2.2"),
+            ],
+        )
+        .accepts("192.0.2.1");
+    let report = world.deliver("one.example").await;
+    assert_eq!(fates(&report), "delivered");
+    assert_eq!(world.tried(), ["192.0.2.1"]);
+    let receipt = &report.receipts[0];
+    assert_eq!(receipt.outcome, AttemptOutcome::Delivered);
+    assert_eq!(receipt.host, Some(name("mx1.example")));
+    assert_eq!(receipt.demanded, Some(Strength::MtaSts));
+    assert_eq!(receipt.reply, Some(reply("250 2.0.0 ok")));
+}
+
+#[tokio::test]
+async fn a_failure_of_one_host_leads_to_the_next() {
+    for class in [
+        FailureClass::NextHost,
+        FailureClass::Security,
+        FailureClass::Missing,
+    ] {
+        let world = World::new()
+            .domain(
+                "one.example",
+                &[
+                    host("mx2.example", 20, "192.0.2.2"),
+                    host("mx1.example", 10, "192.0.2.1"),
+                ],
+            )
+            .fails("192.0.2.1", class, "451 4.7.5 no")
+            .accepts("192.0.2.2");
+        let report = world.deliver("one.example").await;
+        assert_eq!(fates(&report), "delivered", "{class:?}");
+        assert_eq!(world.tried(), ["192.0.2.1", "192.0.2.2"]);
+        let outcomes: Vec<AttemptOutcome> = report.receipts.iter().map(|r| r.outcome).collect();
+        assert_eq!(
+            outcomes,
+            [AttemptOutcome::NextHost, AttemptOutcome::Delivered]
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_follows_when_no_host_is_left_depends_on_the_failures() {
+    let classes = [
+        (
+            FailureClass::NextHost,
+            FailureClass::NextHost,
+            "deferred 451 4.4.2 second",
+        ),
+        (
+            FailureClass::NextHost,
+            FailureClass::Security,
+            "deferred 451 4.4.2 second",
+        ),
+        (
+            FailureClass::Security,
+            FailureClass::Security,
+            "deferred 451 4.4.2 second",
+        ),
+        (
+            FailureClass::Missing,
+            FailureClass::Security,
+            "deferred 451 4.4.2 second",
+        ),
+        (
+            FailureClass::NextHost,
+            FailureClass::Missing,
+            "deferred 451 4.4.2 second",
+        ),
+        (
+            FailureClass::Missing,
+            FailureClass::Missing,
+            "bounced 451 4.4.2 second",
+        ),
+        (
+            FailureClass::Later,
+            FailureClass::NextHost,
+            "deferred 451 4.4.1 first",
+        ),
+        (
+            FailureClass::GiveUp,
+            FailureClass::NextHost,
+            "bounced 451 4.4.1 first",
+        ),
+    ];
+    for (first, second, expected) in classes {
+        let world = World::new()
+            .domain(
+                "one.example",
+                &[
+                    host("mx1.example", 10, "192.0.2.1"),
+                    host("mx2.example", 20, "192.0.2.2"),
+                ],
+            )
+            .fails("192.0.2.1", first, "451 4.4.1 first")
+            .fails("192.0.2.2", second, "451 4.4.2 second");
+        let report = world.deliver("one.example").await;
+        assert_eq!(fates(&report), expected, "{first:?}, {second:?}");
+        let last = report.receipts.last().unwrap();
+        assert_ne!(
+            last.outcome,
+            AttemptOutcome::NextHost,
+            "{first:?}, {second:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_may_be_used_later_keeps_a_message_from_bouncing() {
+    let mut later = host("mx2.example", 20, "192.0.2.2");
+    later.verdict = HostVerdict::Wait;
+    let world = World::new()
+        .domain(
+            "one.example",
+            &[host("mx1.example", 10, "192.0.2.1"), later],
+        )
+        .fails("192.0.2.1", FailureClass::Missing, "550 5.7.30 no");
+    let report = world.deliver("one.example").await;
+    assert_eq!(fates(&report), "deferred 550 5.7.30 no");
+    assert_eq!(world.tried(), ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn hosts_that_may_not_be_used_are_never_tried() {
+    for verdict in [HostVerdict::Wait, HostVerdict::Skip] {
+        let mut excluded = host("mx1.example", 10, "192.0.2.1");
+        excluded.verdict = verdict.clone();
+        let world = World::new()
+            .domain(
+                "one.example",
+                &[excluded, host("mx2.example", 20, "192.0.2.2")],
+            )
+            .accepts("192.0.2.1")
+            .accepts("192.0.2.2");
+        world.deliver("one.example").await;
+        assert_eq!(world.tried(), ["192.0.2.2"], "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_without_hosts_defers_or_bounces_at_once() {
+    let cases = [
+        (Verdict::Reject, Reason::NullMx, "bounced 556 5.1.10"),
+        (
+            Verdict::Wait,
+            Reason::MxUnknown {
+                error: LookupError::Bogus(String::from("no signature")),
+            },
+            "deferred 451 4.7.5",
+        ),
+    ];
+    for (verdict, reason, expected) in cases {
+        let world = World::new().without_hosts("one.example", verdict, reason);
+        let report = world.deliver("one.example").await;
+        assert!(fates(&report).starts_with(expected), "{}", fates(&report));
+        assert_eq!(report.receipts.len(), 1);
+        assert_eq!(report.receipts[0].host, None);
+        assert!(world.tried().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn each_recipient_gets_its_own_answer() {
+    let world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .answers(
+            "192.0.2.1",
+            &[
+                "250 2.0.0 ok",
+                "550 5.1.1 unknown",
+                "450 4.2.0 later",
+                "250 2.0.0 ok",
+            ],
+        );
+    let claim = world
+        .claim(&[
+            "a@one.example",
+            "b@one.example",
+            "c@one.example",
+            "d@one.example",
+        ])
+        .await;
+    let report = world.courier.deliver(&claim).await;
+    assert_eq!(
+        fates(&report),
+        "delivered, bounced 550 5.1.1 unknown, deferred 450 4.2.0 later, delivered"
+    );
+    let receipts: Vec<(AttemptOutcome, usize)> = report
+        .receipts
+        .iter()
+        .map(|receipt| (receipt.outcome, receipt.recipients.len()))
+        .collect();
+    assert_eq!(
+        receipts,
+        [
+            (AttemptOutcome::Delivered, 2),
+            (AttemptOutcome::Bounced, 1),
+            (AttemptOutcome::Deferred, 1)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn recipients_that_were_answered_are_not_offered_to_the_next_host() {
+    let mut partly = offered(&["250 2.0.0 ok"]);
+    partly.replies.push(None);
+    partly.failure = Some(failure(FailureClass::Later, "451 4.4.2 gone"));
+    let world = World::new()
+        .domain(
+            "one.example",
+            &[
+                host("mx1.example", 10, "192.0.2.1"),
+                host("mx2.example", 20, "192.0.2.2"),
+            ],
+        )
+        .offers("192.0.2.1", partly);
+    let claim = world.claim(&["a@one.example", "b@one.example"]).await;
+    let report = world.courier.deliver(&claim).await;
+    assert_eq!(fates(&report), "delivered, deferred 451 4.4.2 gone");
+    assert_eq!(world.tried(), ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn the_floor_is_raised_and_never_lowered() {
+    let world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .accepts("192.0.2.1");
+    let mut claim = world.claim(&["a@one.example"]).await;
+    for (before, after) in [
+        (None, Strength::MtaSts),
+        (Some(Strength::Opportunistic), Strength::MtaSts),
+        (Some(Strength::Dane), Strength::Dane),
+    ] {
+        claim.floor = before;
+        let report = world.courier.deliver(&claim).await;
+        assert_eq!(report.floor, Some(after));
+        let (_, terms) = world.asked().pop().unwrap();
+        assert_eq!(terms.floor, before);
+    }
+
+    let reason = Reason::MxUnknown {
+        error: LookupError::Failed(String::from("time-out")),
+    };
+    let world = World::new().without_hosts("one.example", Verdict::Wait, reason);
+    claim.floor = Some(Strength::Dane);
+    let report = world.courier.deliver(&claim).await;
+    assert_eq!(report.floor, Some(Strength::Dane));
+}
+
+/// Behaviour rule 30: one host, two domains, of which one demands what the host cannot prove.
+#[tokio::test]
+async fn two_domains_on_one_host_are_held_to_their_own_requirements() {
+    let mut strict = host("mx.example", 10, "192.0.2.1");
+    strict.verdict = HostVerdict::Wait;
+    let mut lax = host("mx.example", 10, "192.0.2.1");
+    lax.verdict = HostVerdict::Use(requirement(TlsRequirement::Opportunistic));
+    let world = World::new()
+        .domain("strict.example", &[strict])
+        .domain("lax.example", &[lax])
+        .accepts("192.0.2.1");
+    assert!(fates(&world.deliver("strict.example").await).starts_with("deferred"));
+    assert_eq!(fates(&world.deliver("lax.example").await), "delivered");
+    let targets = world.offer.targets.lock().unwrap();
+    assert_eq!(targets.len(), 1);
+    assert_eq!(targets[0].requirement.tls, TlsRequirement::Opportunistic);
+}
+
+#[tokio::test]
+async fn the_message_and_its_sender_have_their_say() {
+    let mut world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .accepts("192.0.2.1");
+    let sender = Guarantee::SenderDomain(name("origin.example"));
+    world.courier.guarantees = vec![sender];
+    let mut claim = world.claim(&["a@one.example"]).await;
+    claim.envelope.tls_demand = TlsDemand::RequireTls;
+    world.courier.deliver(&claim).await;
+    let expected = Terms {
+        demand: TlsDemand::RequireTls,
+        floor: None,
+        at_least: Strength::MtaSts,
+    };
+    assert_eq!(world.asked(), [(next_hop("one.example"), expected)]);
+}
+
+#[tokio::test]
+async fn an_address_literal_has_no_host_name() {
+    let world = World::new()
+        .domain(
+            "[192.0.2.1]",
+            &[host("1.2.0.192.in-addr.arpa", 0, "192.0.2.1")],
+        )
+        .accepts("192.0.2.1");
+    assert_eq!(fates(&world.deliver("[192.0.2.1]").await), "delivered");
+    assert_eq!(world.offer.targets.lock().unwrap()[0].host, None);
+}
+
+#[tokio::test]
+async fn clear_text_after_a_failure_of_tls_is_kept_in_the_receipt() {
+    let offered = Offered {
+        fell_back_after: Some(String::from("handshake: no common cipher suite")),
+        ..offered(&["250 2.0.0 ok"])
+    };
+    let world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .offers("192.0.2.1", offered);
+    let report = world.deliver("one.example").await;
+    let reasons = report.receipts[0].reasons.join(" ");
+    assert!(reasons.contains("no common cipher suite"), "{reasons}");
+}
+
+/// A courier among made-up decisions and hosts.
+struct World {
+    courier: Courier<TestDecide, Arc<TestOffer>, TestClock>,
+    decide: Arc<TestDecide>,
+    offer: Arc<TestOffer>,
+}
+
+#[derive(Default)]
+struct TestDecide {
+    decisions: Mutex<HashMap<MailDomain, Decision>>,
+    asked: Mutex<Vec<(MailDomain, Terms)>>,
+}
+
+impl Decide for TestDecide {
+    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Decision {
+        self.asked.lock().unwrap().push((next_hop.clone(), terms));
+        self.decisions.lock().unwrap()[next_hop].clone()
+    }
+}
+
+#[derive(Default)]
+struct TestOffer {
+    offers: Mutex<HashMap<IpAddr, Offered>>,
+    targets: Mutex<Vec<Target>>,
+}
+
+impl Offer for Arc<TestOffer> {
+    async fn offer(&self, _: &Claim, target: &Target) -> Offered {
+        self.targets.lock().unwrap().push(target.clone());
+        self.offers.lock().unwrap()[&target.address.ip()].clone()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (decide, offer) = (Arc::<TestDecide>::default(), Arc::<TestOffer>::default());
+        let courier = Courier {
+            decide: Arc::clone(&decide),
+            offer: Arc::clone(&offer),
+            clock: Arc::new(TestClock::new()),
+            metrics: Arc::new(Metrics::new()),
+            port: 25,
+            addresses: AddressOrder::default(),
+            guarantees: vec![],
+        };
+        Self {
+            courier,
+            decide,
+            offer,
+        }
+    }
+
+    fn domain(self, domain: &str, hosts: &[HostDecision]) -> Self {
+        let usable = hosts
+            .iter()
+            .any(|host| host.verdict.requirement().is_some());
+        let verdict = if usable {
+            Verdict::MtaSts
+        } else {
+            Verdict::Wait
+        };
+        self.decision(domain, verdict, hosts, vec![])
+    }
+
+    fn without_hosts(self, domain: &str, verdict: Verdict, reason: Reason) -> Self {
+        self.decision(domain, verdict, &[], vec![reason])
+    }
+
+    fn decision(
+        self,
+        domain: &str,
+        verdict: Verdict,
+        hosts: &[HostDecision],
+        reasons: Vec<Reason>,
+    ) -> Self {
+        let decision = Decision {
+            domain: name("decided.example"),
+            verdict,
+            hosts: hosts.to_vec(),
+            reasons,
+        };
+        self.decide
+            .decisions
+            .lock()
+            .unwrap()
+            .insert(next_hop(domain), decision);
+        self
+    }
+
+    fn accepts(self, address: &str) -> Self {
+        self.answers(address, &["250 2.0.0 ok"])
+    }
+
+    fn answers(self, address: &str, answers: &[&str]) -> Self {
+        self.offers(address, offered(answers))
+    }
+
+    fn fails(self, address: &str, class: FailureClass, text: &str) -> Self {
+        let mut offered = offered(&[]);
+        offered.failure = Some(failure(class, text));
+        self.offers(address, offered)
+    }
+
+    fn offers(self, address: &str, offered: Offered) -> Self {
+        let address = address.parse().unwrap();
+        self.offer.offers.lock().unwrap().insert(address, offered);
+        self
+    }
+
+    async fn claim(&self, recipients: &[&str]) -> Claim {
+        let (store, _directory) = new_store();
+        claim_of(&store, envelope("sender@origin.example", recipients)).await
+    }
+
+    async fn deliver(&self, domain: &str) -> Report {
+        let claim = self.claim(&[&format!("a@{domain}")]).await;
+        self.courier.deliver(&claim).await
+    }
+
+    fn tried(&self) -> Vec<String> {
+        let targets = self.offer.targets.lock().unwrap();
+        targets
+            .iter()
+            .map(|target| target.address.ip().to_string())
+            .collect()
+    }
+
+    fn asked(&self) -> Vec<(MailDomain, Terms)> {
+        self.decide.asked.lock().unwrap().clone()
+    }
+}
+
+fn offered(answers: &[&str]) -> Offered {
+    Offered {
+        tls: None,
+        fell_back_after: None,
+        replies: answers
+            .iter()
+            .map(|text| reply(text))
+            .map(|reply| {
+                Some(if reply.is_success() {
+                    Ok(reply)
+                } else {
+                    Err(reply)
+                })
+            })
+            .collect(),
+        failure: None,
+    }
+}
+
+fn failure(class: FailureClass, text: &str) -> Failure {
+    Failure {
+        class,
+        reply: reply(text),
+    }
+}
+
+fn host(host: &str, preference: u16, address: &str) -> HostDecision {
+    HostDecision {
+        host: name(host),
+        preference,
+        addresses: vec![address.parse().unwrap()],
+        verdict: HostVerdict::Use(requirement(TlsRequirement::MtaSts {
+            mx_host: name(host),
+        })),
+        reasons: vec![],
+    }
+}
+
+fn requirement(tls: TlsRequirement) -> Requirement {
+    Requirement {
+        tls,
+        require_tls: RequireTls::NotDemanded,
+        sts_observation: StsObservation::None,
+    }
+}
+
+fn name(text: &str) -> DomainName {
+    text.parse().unwrap()
+}
+
+/// The fates in words.
+fn fates(report: &Report) -> String {
+    let words: Vec<String> = report
+        .fates
+        .iter()
+        .map(|fate| match fate {
+            Fate::Delivered(_) => String::from("delivered"),
+            Fate::Deferred(trouble) => format!("deferred {}", trouble.reply),
+            Fate::Bounced(trouble) => format!("bounced {}", trouble.reply),
+        })
+        .collect();
+    words.join(", ")
+}

@@ -1,0 +1,162 @@
+//! Asks the network and the decision about a next hop.
+
+use std::net::IpAddr;
+
+use byrnie_base::DomainName;
+use byrnie_base::MailDomain;
+use byrnie_base::Secured;
+use byrnie_net::dns::Resolve;
+use byrnie_net::gather::Gatherer;
+use byrnie_net::sts::FetchPolicy;
+use byrnie_net::sts::PolicyCache;
+use byrnie_policy::Decision;
+use byrnie_policy::DomainRule;
+use byrnie_policy::Evidence;
+use byrnie_policy::HostEvidence;
+use byrnie_policy::MxRrset;
+use byrnie_policy::StsEvidence;
+use byrnie_policy::TlsaEvidence;
+use byrnie_policy::decide;
+
+use crate::Rules;
+use crate::delivery::Decide;
+use crate::delivery::Terms;
+
+/// Gathers evidence and decides.
+pub(crate) struct Judge<R, C, F> {
+    /// Asks.
+    pub(crate) gatherer: Gatherer<R, C, F>,
+    /// What the operator demands.
+    pub(crate) rules: Rules,
+}
+
+impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Decide for Judge<R, C, F> {
+    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Decision {
+        let evidence = match next_hop {
+            MailDomain::Name(domain) => {
+                let mut rule = self.rules.for_domain(domain);
+                rule.at_least = rule.at_least.max(terms.at_least);
+                let gathering = self
+                    .gatherer
+                    .gather(domain, terms.demand, rule, terms.floor);
+                Box::pin(gathering).await.evidence
+            }
+            MailDomain::Literal(address) => literal_evidence(*address, terms),
+        };
+        decide(&evidence)
+    }
+}
+
+/// What there is to know about an address literal: nothing that is signed, and no policy.
+fn literal_evidence(address: IpAddr, terms: Terms) -> Evidence {
+    let rule = DomainRule {
+        at_least: terms.at_least,
+        ..DomainRule::default()
+    };
+    let name = reverse_name(address);
+    let mut ipv4 = Vec::new();
+    let mut ipv6 = Vec::new();
+    match address {
+        IpAddr::V4(address) => ipv4.push(address),
+        IpAddr::V6(address) => ipv6.push(address),
+    }
+    Evidence {
+        hosts: vec![HostEvidence {
+            host: name.clone(),
+            preference: 0,
+            expanded: None,
+            alias: None,
+            ipv4: Ok(Secured::insecure(ipv4)),
+            ipv6: Ok(Secured::insecure(ipv6)),
+            tlsa: TlsaEvidence::NotAsked,
+        }],
+        domain: name,
+        expanded_domain: None,
+        mx: Ok(Secured::insecure(MxRrset::Implicit)),
+        sts: StsEvidence::NotAsked,
+        rule,
+        message: terms.demand,
+        floor: terms.floor,
+    }
+}
+
+/// The name under which the DNS would know an address: RFC 1035, Section 3.5; RFC 3596, Section 2.5.
+///
+/// It stands for the address in decisions alone, and is neither looked up nor sent.
+#[expect(
+    clippy::expect_used,
+    reason = "numbers and nibbles with dots between them are a domain name of at most 72 octets"
+)]
+fn reverse_name(address: IpAddr) -> DomainName {
+    let text = match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let nibbles: Vec<String> = address
+                .octets()
+                .iter()
+                .rev()
+                .flat_map(|octet| [format!("{:x}", octet & 15), format!("{:x}", octet >> 4)])
+                .collect();
+            format!("{}.ip6.arpa", nibbles.join("."))
+        }
+    };
+    DomainName::from_ascii(&text).expect("a reverse name is a domain name")
+}
+
+#[cfg(test)]
+mod tests {
+    use byrnie_policy::Strength;
+    use byrnie_policy::Verdict;
+    use byrnie_smtp::TlsDemand;
+
+    use super::*;
+
+    #[test]
+    fn a_literal_is_one_address_without_promises() {
+        let decision = decide(&literal_evidence(address("192.0.2.7"), Terms::default()));
+        assert_eq!(decision.verdict, Verdict::Opportunistic);
+        assert_eq!(decision.domain.as_str(), "7.2.0.192.in-addr.arpa");
+        assert_eq!(decision.hosts[0].addresses, [address("192.0.2.7")]);
+        let decision = decide(&literal_evidence(address("2001:db8::1"), Terms::default()));
+        assert_eq!(decision.hosts[0].addresses, [address("2001:db8::1")]);
+        assert!(decision.domain.as_str().starts_with("1.0.0.0."));
+        assert!(
+            decision
+                .domain
+                .as_str()
+                .ends_with(".8.b.d.0.1.0.0.2.ip6.arpa")
+        );
+    }
+
+    #[test]
+    fn a_literal_never_has_authenticated_tls_without_saying_so() {
+        for terms in [
+            Terms {
+                demand: TlsDemand::RequireTls,
+                ..Terms::default()
+            },
+            Terms {
+                at_least: Strength::Dane,
+                ..Terms::default()
+            },
+            Terms {
+                floor: Some(Strength::Dane),
+                ..Terms::default()
+            },
+        ] {
+            let decision = decide(&literal_evidence(address("192.0.2.7"), terms));
+            let weakest = decision.weakest();
+            assert!(
+                weakest.is_none_or(|weakest| weakest >= Strength::MtaSts),
+                "{terms:?}"
+            );
+        }
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+}

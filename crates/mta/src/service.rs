@@ -1,0 +1,380 @@
+//! The whole mail transfer agent: its parts, brought together.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byrnie_base::DomainName;
+use byrnie_base::MailDomain;
+use byrnie_net::clock::Clock;
+use byrnie_net::dns::Resolve;
+use byrnie_net::gather::Gatherer;
+use byrnie_net::smtp::client::ClientConfig;
+use byrnie_net::smtp::client::ClientTimeouts;
+use byrnie_net::smtp::client::SmtpClient;
+use byrnie_net::smtp::server::ServerConfig;
+use byrnie_net::smtp::server::ServerTimeouts;
+use byrnie_net::smtp::server::serve;
+use byrnie_net::sts::StsFetcher;
+use byrnie_net::sts::StsPolicies;
+use byrnie_net::tls::Roots;
+use byrnie_net::tls::TlsClient;
+use byrnie_smtp::ServerLimits;
+use byrnie_store::Spool;
+use byrnie_store::StsRecords;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_rustls::TlsAcceptor;
+
+use crate::AcceptanceConfig;
+use crate::AddressOrder;
+use crate::Guarantee;
+use crate::Metrics;
+use crate::QueueConfig;
+use crate::Rules;
+use crate::StoredPolicies;
+use crate::acceptance::Acceptance;
+use crate::bounce::Bouncer;
+use crate::delivery::Courier;
+use crate::delivery::SmtpOffer;
+use crate::judge::Judge;
+use crate::policy_cache;
+use crate::queue::Queue;
+
+/// How the mail transfer agent works.
+#[derive(Clone, Debug)]
+pub struct MtaConfig {
+    /// The name of this host: in greetings, in `Received`, and in bounces.
+    pub hostname: DomainName,
+    /// Who may hand mail over, and how much.
+    pub acceptance: AcceptanceConfig,
+    /// The bounds of a client's session.
+    pub server_limits: ServerLimits,
+    /// How long a client may take.
+    pub server_timeouts: ServerTimeouts,
+    /// Clients that may be connected at once. Default 500.
+    pub connections_max: usize,
+    /// Connections that one client address may hold. Default 100.
+    pub connections_per_client_max: usize,
+    /// How long mail hosts may take.
+    pub client_timeouts: ClientTimeouts,
+    /// The port of mail hosts. Default 25.
+    pub mx_port: u16,
+    /// The port of the hosts that serve MTA-STS policies. Default 443.
+    pub https_port: u16,
+    /// Which addresses of mail hosts are tried. Default: IPv6, then IPv4.
+    pub addresses: AddressOrder,
+    /// When and how deliveries are tried.
+    pub queue: QueueConfig,
+    /// What recipient domains must offer beyond what they promise. Default: nothing.
+    pub rules: Rules,
+    /// Senders whose mail travels over authenticated TLS or is refused. Default: none.
+    pub guarantees: Vec<Guarantee>,
+}
+
+impl MtaConfig {
+    /// The defaults, right for a small provider.
+    #[must_use]
+    pub fn new(hostname: DomainName) -> Self {
+        Self {
+            hostname,
+            acceptance: AcceptanceConfig::default(),
+            server_limits: ServerLimits::default(),
+            server_timeouts: ServerTimeouts::default(),
+            connections_max: 500,
+            connections_per_client_max: 100,
+            client_timeouts: ClientTimeouts::default(),
+            mx_port: 25,
+            https_port: 443,
+            addresses: AddressOrder::default(),
+            queue: QueueConfig::default(),
+            rules: Rules::default(),
+            guarantees: Vec::new(),
+        }
+    }
+}
+
+/// What the mail transfer agent is made of.
+pub struct MtaParts<S, R, C> {
+    /// Where clients connect; several share all bounds but the number of connections.
+    pub listeners: Vec<TcpListener>,
+    /// What makes `STARTTLS` work for clients; without it none is offered.
+    pub server_tls: Option<TlsAcceptor>,
+    /// Where messages, receipts and policies are kept.
+    pub store: Arc<S>,
+    /// Asks the DNS.
+    pub resolver: Arc<R>,
+    /// Whom to believe: mail hosts under MTA-STS, and policy hosts.
+    pub roots: Roots,
+    /// Tells the time.
+    pub clock: Arc<C>,
+    /// Where things are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A mail transfer agent at work.
+#[derive(Debug)]
+pub struct Mta {
+    tasks: JoinSet<&'static str>,
+    stop: Arc<watch::Sender<Running>>,
+}
+
+impl Mta {
+    /// Starts everything. It ends after `shutdown`; [`finished`](Self::finished) tells when.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// TLS cannot be used with these roots.
+    pub fn start<S, R, C>(
+        config: &MtaConfig,
+        parts: MtaParts<S, R, C>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Self, StartError>
+    where
+        S: Spool + StsRecords,
+        R: Resolve,
+        C: Clock,
+    {
+        let tls = TlsClient::new(&parts.roots).map_err(|error| StartError::tls(&error))?;
+        let https = parts.roots.https_client_config();
+        let https = https.map_err(|error| StartError::tls(&error))?;
+        let clock: Arc<dyn Clock> = Arc::<C>::clone(&parts.clock);
+        let fetcher = StsFetcher::new(Arc::clone(&parts.resolver), https);
+        let policies = Arc::new(StsPolicies::new(
+            Arc::clone(&parts.resolver),
+            Arc::new(StoredPolicies::new(Arc::clone(&parts.store))),
+            fetcher.with_port(config.https_port),
+            Arc::clone(&clock),
+        ));
+        let judge = Arc::new(Judge {
+            gatherer: Gatherer::new(Arc::clone(&parts.resolver), Arc::clone(&policies)),
+            rules: config.rules.clone(),
+        });
+        let wake = Arc::new(Notify::new());
+        let queue = Arc::new(queue(config, &parts, tls, Arc::clone(&judge), &wake));
+        let service = Arc::new(acceptance(config, &parts, judge, wake));
+        let server = Arc::new(server_config(config, clock));
+
+        let (stop, stopping) = watch::channel(Running::Yes);
+        let stop = Arc::new(stop);
+        let mut tasks = JoinSet::new();
+        for listener in parts.listeners {
+            let (server, service) = (Arc::clone(&server), Arc::clone(&service));
+            let (tls, stopped) = (parts.server_tls.clone(), stopped(stopping.clone()));
+            tasks.spawn(async move {
+                serve(listener, server, tls, service, stopped).await;
+                "server"
+            });
+        }
+        let queue_stopped = stopped(stopping.clone());
+        tasks.spawn(async move {
+            queue.run(queue_stopped).await;
+            "queue"
+        });
+        let refresh = policy_cache::refresh(policies, stopped(stopping.clone()));
+        tasks.spawn(async move {
+            refresh.await;
+            "policy refresh"
+        });
+        let keeping = keep_house(parts.store, parts.clock, parts.metrics);
+        let house_stopped = stopped(stopping);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = keeping => {}
+                () = house_stopped => {}
+            }
+            "housekeeping"
+        });
+        let on_shutdown = Arc::clone(&stop);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown => drop(on_shutdown.send_replace(Running::No)),
+                () = stopped(on_shutdown.subscribe()) => {}
+            }
+            "shutdown"
+        });
+        Ok(Self { tasks, stop })
+    }
+
+    /// Waits for the end: of messages under way, of deliveries in progress, each within its bound.
+    ///
+    /// # Errors
+    /// A part has ended although nobody asked for it; the others were then ended too.
+    pub async fn finished(mut self) -> Result<(), PartEnded> {
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let asked_for = *self.stop.borrow() == Running::No;
+            match ended {
+                Ok(_) if asked_for => {}
+                Ok(part) => result = Err(PartEnded::Early(part)),
+                Err(error) => result = Err(PartEnded::Panicked(Arc::new(error))),
+            }
+            if result.is_err() {
+                self.stop.send_replace(Running::No);
+            }
+        }
+        result
+    }
+}
+
+/// Why the mail transfer agent cannot start.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StartError {
+    /// TLS cannot be used with these roots.
+    Tls(String),
+}
+
+impl StartError {
+    /// TLS cannot be used.
+    fn tls(error: &dyn fmt::Display) -> Self {
+        Self::Tls(error.to_string())
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(why) => write!(f, "TLS cannot be used: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A part of the mail transfer agent has ended although nobody asked for it: a fault of ours.
+#[derive(Clone, Debug)]
+pub enum PartEnded {
+    /// It came to its end.
+    Early(&'static str),
+    /// It panicked.
+    Panicked(Arc<JoinError>),
+}
+
+impl fmt::Display for PartEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Early(part) => write!(f, "the {part} has ended by itself"),
+            Self::Panicked(error) => write!(f, "a part has failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PartEnded {}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Running {
+    /// Go on.
+    Yes,
+    /// Come to an end.
+    No,
+}
+
+/// Waits until everything is to end.
+async fn stopped(mut stopping: watch::Receiver<Running>) {
+    // Without a sender there is nobody left to wait for.
+    _ = stopping.wait_for(|running| *running == Running::No).await;
+}
+
+/// What sends mail on.
+fn queue<S, R, C, D>(
+    config: &MtaConfig,
+    parts: &MtaParts<S, R, C>,
+    tls: TlsClient,
+    judge: Arc<D>,
+    wake: &Arc<Notify>,
+) -> Queue<S, Courier<D, SmtpOffer<S, C>, C>, C>
+where
+    S: Spool,
+    C: Clock,
+{
+    let helo_name = MailDomain::Name(config.hostname.clone());
+    let client = ClientConfig {
+        timeouts: config.client_timeouts,
+        ..ClientConfig::new(helo_name)
+    };
+    let courier = Courier {
+        decide: judge,
+        offer: SmtpOffer {
+            client: SmtpClient::new(client, tls, Arc::clone(&parts.clock)),
+            spool: Arc::clone(&parts.store),
+            metrics: Arc::clone(&parts.metrics),
+        },
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&parts.metrics),
+        port: config.mx_port,
+        addresses: config.addresses,
+        guarantees: config.guarantees.clone(),
+    };
+    Queue {
+        spool: Arc::clone(&parts.store),
+        deliver: Arc::new(courier),
+        bouncer: Bouncer {
+            spool: Arc::clone(&parts.store),
+            hostname: config.hostname.clone(),
+            lifetime: config.queue.lifetime,
+        },
+        clock: Arc::clone(&parts.clock),
+        config: config.queue.clone(),
+        wake: Arc::clone(wake),
+    }
+}
+
+/// What takes mail in.
+fn acceptance<S, R, C, D>(
+    config: &MtaConfig,
+    parts: &MtaParts<S, R, C>,
+    judge: Arc<D>,
+    wake: Arc<Notify>,
+) -> Acceptance<S, D, C> {
+    Acceptance {
+        spool: Arc::clone(&parts.store),
+        decide: judge,
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&parts.metrics),
+        config: config.acceptance.clone(),
+        hostname: config.hostname.clone(),
+        guarantees: config.guarantees.clone(),
+        lifetime: config.queue.lifetime,
+        wake,
+    }
+}
+
+/// What listeners are told.
+fn server_config(config: &MtaConfig, clock: Arc<dyn Clock>) -> ServerConfig {
+    ServerConfig {
+        limits: config.server_limits,
+        timeouts: config.server_timeouts,
+        connections: config.connections_max,
+        connections_per_client: config.connections_per_client_max,
+        ..ServerConfig::new(config.hostname.clone(), clock)
+    }
+}
+
+/// Shows how much lies in the queue, and drops old receipts.
+async fn keep_house<S: Spool, C: Clock>(store: Arc<S>, clock: Arc<C>, metrics: Arc<Metrics>) {
+    for round in 0_u64.. {
+        match store.depth().await {
+            Ok(depth) => metrics.set_depth(&depth, clock.now()),
+            Err(error) => tracing::warn!(%error, "cannot measure the queue"),
+        }
+        if round.is_multiple_of(ROUNDS_PER_PRUNING)
+            && let Err(error) = store.prune(clock.now()).await
+        {
+            tracing::warn!(%error, "cannot drop old receipts");
+        }
+        time::sleep(HOUSE_INTERVAL).await;
+    }
+}
+
+/// How often the depth of the queue is measured.
+const HOUSE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Every hour.
+const ROUNDS_PER_PRUNING: u64 = 720;
