@@ -2,6 +2,8 @@
 
 mod connection;
 mod error;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::net::SocketAddr;

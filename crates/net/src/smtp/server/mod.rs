@@ -2,6 +2,8 @@
 
 mod conversation;
 mod occupancy;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,183 @@
+//! Servers that take their time, under a clock that does not.
+
+use std::future::pending;
+
+use byrnie_policy::StsObservation;
+use byrnie_smtp::BodyType;
+use byrnie_smtp::Smtputf8;
+use byrnie_smtp::TlsDemand;
+use byrnie_smtp::Transaction;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::DuplexStream;
+use tokio::time::Instant;
+use tokio::time::sleep;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::tls::Roots;
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up_after_the_time_of_the_phase() {
+    check(&[], ClientPhase::Greeting, 300).await;
+    check(&["220 hi\r\n"], ClientPhase::Hello, 300).await;
+    let ready = &["220 hi\r\n", "250 hi\r\n"];
+    check(ready, ClientPhase::Mail, 300).await;
+    check(
+        &[ready, &["250 ok\r\n"][..]].concat(),
+        ClientPhase::Recipient,
+        300,
+    )
+    .await;
+    check(
+        &[ready, &["250 ok\r\n"; 2][..]].concat(),
+        ClientPhase::Data,
+        120,
+    )
+    .await;
+    let body = [ready, &["250 ok\r\n", "250 ok\r\n", "354 go\r\n"][..]].concat();
+    check(&body, ClientPhase::End, 600).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_octet_a_second_gains_a_server_nothing() {
+    let (ours, mut theirs) = tokio::io::duplex(1_024);
+    tokio::spawn(async move {
+        while theirs.write_all(b"2").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let begun = Instant::now();
+    let error = connect(ours).await.unwrap_err();
+    assert_eq!(error.phase, ClientPhase::Greeting);
+    assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(300)));
+    assert_eq!(begun.elapsed().as_secs(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_line_now_and_then_gains_a_server_nothing() {
+    let (ours, mut theirs) = tokio::io::duplex(1_024);
+    tokio::spawn(async move {
+        while theirs.write_all(b"220-wait\r\n").await.is_ok() {
+            sleep(Duration::from_secs(10)).await;
+        }
+    });
+    let begun = Instant::now();
+    let error = connect(ours).await.unwrap_err();
+    assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(300)));
+    assert_eq!(begun.elapsed().as_secs(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_the_message_is_given_up() {
+    let (ours, theirs) = tokio::io::duplex(1_024);
+    let replies = [
+        "220 hi\r\n",
+        "250 hi\r\n",
+        "250 ok\r\n",
+        "250 ok\r\n",
+        "354 go\r\n",
+    ];
+    tokio::spawn(play(
+        theirs,
+        replies.map(str::to_owned).to_vec(),
+        AfterScript::Nothing,
+    ));
+    let mut connection = connect(ours).await.unwrap();
+    let begun = Instant::now();
+    let message = vec![b'x'; 1_000_000];
+    let error = connection
+        .send(&transaction(), &message[..])
+        .await
+        .unwrap_err();
+    assert_eq!(error.phase, ClientPhase::Body);
+    assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(180)));
+    assert_eq!(begun.elapsed().as_secs(), 180);
+    assert!(!connection.is_reusable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn leave_is_taken_without_waiting_for_long() {
+    let (ours, theirs) = tokio::io::duplex(1_024);
+    let replies = ["220 hi\r\n", "250 hi\r\n"].map(str::to_owned).to_vec();
+    tokio::spawn(play(theirs, replies, AfterScript::Read));
+    let connection = connect(ours).await.unwrap();
+    let begun = Instant::now();
+    connection.quit().await;
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+/// What a server does when it has said all that it had to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum AfterScript {
+    /// It reads on.
+    Read,
+    /// It does not even read.
+    Nothing,
+}
+
+/// Says the first reply, and one more for each line that it reads; then nothing, for ever.
+async fn play(mut stream: DuplexStream, replies: Vec<String>, after: AfterScript) {
+    for (index, reply) in replies.iter().enumerate() {
+        while index > 0 && stream.read_u8().await.unwrap() != b'\n' {}
+        stream.write_all(reply.as_bytes()).await.unwrap();
+    }
+    if after == AfterScript::Read {
+        tokio::io::copy(&mut stream, &mut tokio::io::sink())
+            .await
+            .unwrap();
+    }
+    pending::<()>().await;
+}
+
+/// The server says so much and then nothing: in which phase, and after how many seconds, is it given
+/// up?
+async fn check(replies: &[&str], phase: ClientPhase, seconds: u64) {
+    let (ours, theirs) = tokio::io::duplex(1_024);
+    let replies = replies.iter().map(|&reply| reply.to_owned()).collect();
+    tokio::spawn(play(theirs, replies, AfterScript::Read));
+    let begun = Instant::now();
+    let attempt = async {
+        let mut connection = connect(ours).await?;
+        connection.send(&transaction(), &b"x"[..]).await
+    };
+    let error = attempt.await.unwrap_err();
+    assert_eq!(error.phase, phase);
+    assert_eq!(
+        error.fault,
+        AttemptFault::Timeout(Duration::from_secs(seconds))
+    );
+    assert_eq!(begun.elapsed().as_secs(), seconds);
+}
+
+/// Makes a stream ready for mail, with nothing demanded.
+async fn connect(stream: DuplexStream) -> Result<Connection, AttemptError> {
+    let tls = TlsClient::new(&Roots::public()).unwrap();
+    let config = ClientConfig::new("relay.example".parse().unwrap());
+    let client = SmtpClient::new(config, tls, Arc::new(SystemClock));
+    let requirement = Requirement {
+        tls: TlsRequirement::Opportunistic,
+        require_tls: RequireTls::NotDemanded,
+        sts_observation: StsObservation::None,
+    };
+    let target = Target {
+        host: None,
+        address: "127.0.0.1:25".parse().unwrap(),
+        requirement: &requirement,
+    };
+    client
+        .attempt_over(stream, &target, Plan::Certificate)
+        .await
+}
+
+/// A message for one recipient.
+fn transaction() -> Transaction {
+    Transaction {
+        reverse_path: "a@example.org".parse().unwrap(),
+        recipients: vec!["b@example.org".parse().unwrap()],
+        body: BodyType::SevenBit,
+        smtputf8: Smtputf8::NotUsed,
+        tls_demand: TlsDemand::None,
+        size: 1,
+    }
+}
