@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::path::PathBuf;
 
 use byrnie_base::DomainName;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+
+use crate::config::DEFAULT_PATH;
+use crate::config::Span;
 
 /// Relays mail only as safely as the recipient's domain promises
 #[derive(Debug, Parser)]
@@ -27,6 +31,15 @@ pub(crate) struct Cli {
 /// What byrnie can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Relay mail: take it in over SMTP, keep it, and send it on
+    #[command(after_help = EXIT_SERVE)]
+    Serve(ServeArgs),
+    /// Put every promise to the test in a miniature internet on loopback
+    #[command(after_help = EXIT_LAB)]
+    Lab(LabArgs),
+    /// Say what would be demanded when sending to a domain, and why
+    #[command(after_help = EXIT_POLICY)]
+    Policy(PolicyArgs),
     /// Ask the DNS, and say how well the answer is proven
     #[command(after_help = EXIT_DNS)]
     Dns(DnsArgs),
@@ -58,6 +71,15 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
+impl ConfigArgs {
+    /// The file that is read, if it exists.
+    pub(crate) fn path(&self) -> &Path {
+        self.config
+            .as_deref()
+            .unwrap_or_else(|| Path::new(DEFAULT_PATH))
+    }
+}
+
 /// What replaces the configuration's own words on how to resolve.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Instead of the configuration's settings")]
@@ -74,6 +96,30 @@ pub(crate) struct ResolveArgs {
     /// The port of the hosts that serve MTA-STS policies
     #[arg(long, value_name = "N")]
     pub(crate) https_port: Option<u16>,
+}
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) resolve: ResolveArgs,
+}
+
+/// Arguments of `policy`.
+#[derive(Args, Debug)]
+pub(crate) struct PolicyArgs {
+    /// The recipient domains
+    #[arg(required = true)]
+    pub(crate) domains: Vec<DomainName>,
+    /// Print one JSON object per domain and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) resolve: ResolveArgs,
 }
 
 /// Arguments of `dns`.
@@ -190,6 +236,26 @@ pub(crate) struct QueueSomeArgs {
     pub(crate) config: ConfigArgs,
 }
 
+/// Arguments of `lab`.
+#[derive(Args, Debug)]
+pub(crate) struct LabArgs {
+    /// Run this scenario alone; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scenario: Vec<String>,
+    /// List the scenarios and run none
+    #[arg(long, conflicts_with_all = ["scenario", "keep"])]
+    pub(crate) list: bool,
+    /// Keep the lab running afterwards, and say how to send mail into it
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Let every answer from the lab's DNS take this long, such as 20ms
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub(crate) dns_delay: Span,
+    /// Print one JSON object per event and line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What can be done with configurations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
@@ -216,6 +282,24 @@ const EXIT_PRINTED: &str = "\
 Exit codes:
   0  printed
   2  bad usage";
+
+const EXIT_SERVE: &str = "\
+Exit codes:
+  0  stopped by SIGTERM or SIGINT, with nothing lost
+  1  could not start or go on; why is said on standard error
+  2  bad usage or a bad configuration";
+
+const EXIT_LAB: &str = "\
+Exit codes:
+  0  every scenario came out as it must
+  1  at least one did not, or the lab could not be built
+  2  bad usage";
+
+const EXIT_POLICY: &str = "\
+Exit codes:
+  0  a verdict was printed for every domain, whatever it is
+  1  the resolver or the policy store cannot be used at all
+  2  bad usage, a bad configuration or unreadable input";
 
 const EXIT_DNS: &str = "\
 Exit codes:

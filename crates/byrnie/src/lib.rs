@@ -7,22 +7,26 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod log;
 mod output;
 mod resolving;
+mod rules;
 mod runtime;
+mod serve;
+mod signals;
+mod usage;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use cli::Cli;
-
 /// Does what the command line says.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    match commands::run(cli) {
+    let ran = usage::parse().and_then(|cli| match cli {
+        Some(cli) => commands::run(cli),
+        None => Ok(ExitCode::SUCCESS),
+    });
+    match ran {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }

@@ -67,6 +67,11 @@ impl Paint {
         }
     }
 
+    /// Whether somebody sees colours.
+    pub(crate) fn is_enabled(self) -> bool {
+        self.enabled
+    }
+
     /// Bold.
     pub(crate) fn bold(self, text: &str) -> String {
         self.wrap("1", text)

@@ -16,6 +16,11 @@ use byrnie_net::dns::TrustAnchors;
 use byrnie_net::dns::TrustedPath;
 use byrnie_net::dns::TtlBounds;
 use byrnie_net::dns::nameservers;
+use byrnie_net::gather::Gatherer;
+use byrnie_net::sts::MemoryPolicyCache;
+use byrnie_net::sts::StsFetcher;
+use byrnie_net::sts::StsPolicies;
+use byrnie_net::tls::Roots;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::ServerName;
@@ -51,6 +56,21 @@ pub(crate) fn settings(config: &ConfigArgs, resolve: &ResolveArgs) -> Result<Fil
     Ok(file)
 }
 
+/// The public authorities, and those of `tls.ca_file`.
+///
+/// # Errors
+/// The file cannot be read or holds no certificate.
+pub(crate) fn roots(file: &File) -> Result<Roots, Failure> {
+    let Some(path) = &file.tls.ca_file else {
+        return Ok(Roots::public());
+    };
+    let pem = read(path, "tls.ca_file")?;
+    Roots::public().with_pem(pem.as_bytes()).map_err(|error| {
+        Failure::usage(format!("{}: {error}", path.display()))
+            .hint("`tls.ca_file` names certificates in PEM form")
+    })
+}
+
 /// The system's clock.
 pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
@@ -63,6 +83,22 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 pub(crate) fn resolver(file: &File, clock: &Arc<dyn Clock>) -> Result<Resolver, Failure> {
     let config = dns(&file.dns, file)?;
     Resolver::new(&config, Arc::clone(clock)).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Gathers evidence without a gateway: policies are fetched anew, and forgotten at the end.
+///
+/// # Errors
+/// A file cannot be read, or the resolver cannot work.
+pub(crate) fn gatherer(file: &File) -> Result<Gatherer<Resolver, MemoryPolicyCache>, Failure> {
+    let clock = clock();
+    let resolver = Arc::new(resolver(file, &clock)?);
+    let tls = roots(file)?
+        .https_client_config()
+        .map_err(|error| Failure::runtime(error.to_string()))?;
+    let fetcher = StsFetcher::new(Arc::clone(&resolver), tls).with_port(file.delivery.https_port);
+    let cache = Arc::new(MemoryPolicyCache::default());
+    let policies = StsPolicies::new(Arc::clone(&resolver), cache, fetcher, clock);
+    Ok(Gatherer::new(resolver, Arc::new(policies)))
 }
 
 /// How to ask the DNS.

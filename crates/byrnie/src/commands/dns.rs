@@ -88,7 +88,7 @@ fn question(name: &str, record_type: &str) -> Result<(DomainName, RecordType), F
         .map_err(|error| Failure::usage(format!("\"{name}\": {error}")))?;
     let parsed_type = record_type.parse().map_err(|error| {
         Failure::usage(format!("\"{record_type}\": {error}"))
-            .hint("write a type such as MX or TLSA, or TYPE52 by number")
+            .hint("write the type behind the name, as in `byrnie dns example.org MX`")
     })?;
     Ok((parsed_name, parsed_type))
 }

@@ -4,7 +4,9 @@ mod completions;
 mod config;
 mod dane;
 mod dns;
+mod lab;
 mod man;
+mod policy;
 mod queue;
 
 use std::process::ExitCode;
@@ -12,10 +14,14 @@ use std::process::ExitCode;
 use crate::cli::Cli;
 use crate::cli::Command;
 use crate::failure::Failure;
+use crate::serve;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Lab(args) => lab::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Dns(args) => dns::run(&args),
         Command::Dane(command) => dane::run(&command),
         Command::Queue(command) => queue::run(&command),

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
+use byrnie_net::dns::TrustAnchors;
+use byrnie_net::tls::Roots;
+use byrnie_net::tls::server_acceptor;
+use tracing_subscriber::EnvFilter;
 
 use super::ConfigError;
 use super::DnsMode;
@@ -74,6 +75,13 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
             "2.0 doubles each wait",
         );
     }
+    if EnvFilter::try_new(&file.log.level).is_err() {
+        return broken(
+            "log.level",
+            "`log.level` is neither a level nor a list of levels",
+            "write \"info\", or levels per target such as \"info,byrnie_net=debug\"",
+        );
+    }
     bounds(file, path, text)?;
     rules(file, path, text)
 }
@@ -83,21 +91,26 @@ const RETRY_FACTOR_MAX: f64 = 10.0;
 
 /// Whether every bound lets something through.
 fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let wide = |bound: usize| u64::try_from(bound).unwrap_or(u64::MAX);
+    let (smtp, delivery) = (&file.smtp, &file.delivery);
     let bounds = [
-        ("smtp.max_recipients", file.smtp.max_recipients),
-        ("smtp.max_connections", file.smtp.max_connections),
+        ("smtp.max_recipients", wide(smtp.max_recipients)),
+        ("smtp.max_connections", wide(smtp.max_connections)),
         (
             "smtp.max_connections_per_client",
-            file.smtp.max_connections_per_client,
+            wide(smtp.max_connections_per_client),
         ),
-        ("dns.cache_entries", file.dns.cache_entries),
-        ("delivery.max_deliveries", file.delivery.max_deliveries),
+        ("smtp.max_message_size", smtp.max_message_size.0),
+        ("dns.cache_entries", wide(file.dns.cache_entries)),
+        ("delivery.max_deliveries", delivery.max_deliveries.into()),
         (
             "delivery.max_deliveries_per_domain",
-            file.delivery.max_deliveries_per_domain,
+            delivery.max_deliveries_per_domain.into(),
         ),
+        ("queue.max_messages", file.queue.max_messages),
+        ("queue.max_size", file.queue.max_size.0),
     ];
-    match bounds.iter().find(|(_, bound)| *bound == 0) {
+    match bounds.into_iter().find(|(_, bound)| *bound == 0) {
         Some((key, _)) => Err(ConfigError::at_key(
             path,
             text,
@@ -147,34 +160,39 @@ pub(super) fn files(file: &File, path: &Path) -> Result<(), ConfigError> {
             hint: Some(String::from("paths in the file start at the file's folder")),
         })
     };
-    if let Some(named) = &file.dns.trust_anchor_file
-        && let Err(error) = fs::read_to_string(named)
-    {
-        return broken("dns.trust_anchor_file", named, &error.to_string());
-    }
-    let certificates = [
-        ("tls.ca_file", &file.tls.ca_file),
-        ("smtp.tls_certificate_file", &file.smtp.tls_certificate_file),
-    ];
-    for (key, named) in certificates {
-        let Some(named) = named else { continue };
-        match fs::read(named).map(|pem| CertificateDer::pem_slice_iter(&pem).next().is_some()) {
-            Err(error) => return broken(key, named, &error.to_string()),
-            Ok(false) => return broken(key, named, "holds no certificate in PEM form"),
-            Ok(true) => {}
+    if let Some(named) = &file.dns.trust_anchor_file {
+        let read = fs::read_to_string(named).map_err(|error| error.to_string());
+        let parsed =
+            read.and_then(|text| TrustAnchors::parse(&text).map_err(|error| error.to_string()));
+        if let Err(why) = parsed {
+            return broken("dns.trust_anchor_file", named, &why);
         }
     }
-    if let Some(named) = &file.smtp.tls_key_file {
-        match fs::read(named).map(|pem| PrivateKeyDer::from_pem_slice(&pem).is_ok()) {
-            Err(error) => return broken("smtp.tls_key_file", named, &error.to_string()),
-            Ok(false) => {
-                return broken(
-                    "smtp.tls_key_file",
-                    named,
-                    "holds no private key in PEM form",
-                );
+    if let Some(named) = &file.tls.ca_file {
+        let read = fs::read(named).map_err(|error| error.to_string());
+        let roots = read.and_then(|pem| {
+            let roots = Roots::public().with_pem(&pem);
+            roots.map_err(|error| error.to_string())
+        });
+        if let Err(why) = roots {
+            return broken("tls.ca_file", named, &why);
+        }
+    }
+    if let (Some(certificate), Some(key)) =
+        (&file.smtp.tls_certificate_file, &file.smtp.tls_key_file)
+    {
+        let certificate_pem = match fs::read(certificate) {
+            Ok(pem) => pem,
+            Err(error) => {
+                return broken("smtp.tls_certificate_file", certificate, &error.to_string());
             }
-            Ok(true) => {}
+        };
+        let key_pem = match fs::read(key) {
+            Ok(pem) => pem,
+            Err(error) => return broken("smtp.tls_key_file", key, &error.to_string()),
+        };
+        if let Err(error) = server_acceptor(&certificate_pem, &key_pem) {
+            return broken("smtp.tls_certificate_file", certificate, &error.to_string());
         }
     }
     Ok(())

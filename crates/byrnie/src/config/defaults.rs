@@ -1,14 +1,12 @@
 //! What holds when a key is left out: right for a small provider.
 
-use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::MetricsListen;
-use super::text::Network;
+use super::text::NetworkText;
 use super::text::Size;
 use super::text::Span;
 
@@ -18,11 +16,11 @@ pub(crate) fn smtp_listen() -> Vec<SocketAddr> {
 }
 
 /// `smtp.trusted_networks`: the machine itself.
-pub(crate) fn trusted_networks() -> Vec<Network> {
-    vec![
-        Network::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
-        Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-    ]
+pub(crate) fn trusted_networks() -> Vec<NetworkText> {
+    ["127.0.0.0/8", "::1/128"]
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
 }
 
 /// `smtp.max_message_size`: what large mail hosts take today.
@@ -40,8 +38,8 @@ pub(crate) const MAX_CONNECTIONS_PER_CLIENT: usize = 100;
 /// `smtp.command_timeout`: RFC 5321, Section 4.5.3.2.7.
 pub(crate) const SMTP_COMMAND_TIMEOUT: Span = minutes(5);
 
-/// `smtp.data_timeout`: RFC 5321, Section 4.5.3.2.5.
-pub(crate) const SMTP_DATA_TIMEOUT: Span = minutes(3);
+/// `smtp.data_timeout`: more than the three minutes of RFC 5321, Section 4.5.3.2.5.
+pub(crate) const SMTP_DATA_TIMEOUT: Span = minutes(5);
 
 /// `dns.server_timeout`: each server is asked twice, so a packet may be lost.
 pub(crate) const DNS_SERVER_TIMEOUT: Span = seconds(2);
@@ -71,10 +69,10 @@ pub(crate) const MX_PORT: u16 = 25;
 pub(crate) const HTTPS_PORT: u16 = 443;
 
 /// `delivery.max_deliveries`: enough to fill a small provider's line.
-pub(crate) const MAX_DELIVERIES: usize = 100;
+pub(crate) const MAX_DELIVERIES: u32 = 100;
 
 /// `delivery.max_deliveries_per_domain`: more is taken for an attack by many hosts.
-pub(crate) const MAX_DELIVERIES_PER_DOMAIN: usize = 10;
+pub(crate) const MAX_DELIVERIES_PER_DOMAIN: u32 = 10;
 
 /// `delivery.connect_timeout`: a host that is slower than this is not there.
 pub(crate) const CONNECT_TIMEOUT: Span = seconds(30);
@@ -104,6 +102,9 @@ pub(crate) const RETRY_FACTOR: f64 = 2.0;
 
 /// `queue.lifetime`: RFC 5321, Section 4.5.4.1.
 pub(crate) const LIFETIME: Span = hours(5 * 24);
+
+/// `queue.max_messages`: a spool of this size still starts within seconds.
+pub(crate) const MAX_MESSAGES: u64 = 100_000;
 
 /// `queue.max_size`: a day's mail of a small provider whose line is down.
 pub(crate) const MAX_SPOOL_SIZE: Size = Size(10 << 30);

@@ -15,7 +15,7 @@ use serde::Serializer;
 use serde::de;
 
 use super::defaults;
-use super::text::Network;
+use super::text::NetworkText;
 use super::text::Size;
 use super::text::Span;
 
@@ -85,7 +85,7 @@ pub(crate) struct Smtp {
     /// Where to listen.
     pub(crate) listen: Vec<SocketAddr>,
     /// Whose mail is relayed.
-    pub(crate) trusted_networks: Vec<Network>,
+    pub(crate) trusted_networks: Vec<NetworkText>,
     /// The largest message taken.
     pub(crate) max_message_size: Size,
     /// The most recipients of one message.
@@ -219,9 +219,9 @@ pub(crate) struct Delivery {
     /// Which addresses of a host to try, and in which order.
     pub(crate) addresses: Addresses,
     /// The most deliveries at once.
-    pub(crate) max_deliveries: usize,
+    pub(crate) max_deliveries: u32,
     /// The most deliveries at once to one domain.
-    pub(crate) max_deliveries_per_domain: usize,
+    pub(crate) max_deliveries_per_domain: u32,
     /// How long one address may take to accept a connection.
     pub(crate) connect_timeout: Span,
     /// How long a host may take for its greeting and for each reply.
@@ -276,6 +276,8 @@ pub(crate) struct Queue {
     pub(crate) retry_factor: f64,
     /// When a message that cannot be delivered goes back to its sender.
     pub(crate) lifetime: Span,
+    /// The most messages in the queue; beyond it messages are refused for the time being.
+    pub(crate) max_messages: u64,
     /// The most disk space; beyond it messages are refused for the time being.
     pub(crate) max_size: Size,
     /// The most receipts kept.
@@ -292,6 +294,7 @@ impl Default for Queue {
             retry_max: defaults::RETRY_MAX,
             retry_factor: defaults::RETRY_FACTOR,
             lifetime: defaults::LIFETIME,
+            max_messages: defaults::MAX_MESSAGES,
             max_size: defaults::MAX_SPOOL_SIZE,
             max_receipts: defaults::MAX_RECEIPTS,
             receipt_lifetime: defaults::RECEIPT_LIFETIME,

@@ -14,10 +14,18 @@ use std::path::Path;
 use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
+pub(crate) use file::Addresses;
+pub(crate) use file::DaneWord;
 pub(crate) use file::Dns;
 pub(crate) use file::DnsMode;
 pub(crate) use file::DnsTransport;
 pub(crate) use file::File;
+pub(crate) use file::InsecureMxWord;
+pub(crate) use file::LogFormat;
+pub(crate) use file::MetricsListen;
+pub(crate) use file::Rule;
+pub(crate) use file::RuleDomain;
+pub(crate) use text::Span;
 
 /// Where the configuration is looked for when no `--config` is given.
 pub(crate) const DEFAULT_PATH: &str = "/etc/byrnie/byrnie.toml";

@@ -48,6 +48,14 @@ fn the_printed_defaults_name_every_key() {
 }
 
 #[test]
+fn the_shipped_example_is_good() {
+    let text = include_str!("../../../../docs/byrnie.example.toml");
+    let file = parse(text, Path::new("byrnie.example.toml")).unwrap();
+    check_files(&file, Path::new("byrnie.example.toml")).unwrap();
+    assert_eq!((file.rules.len(), file.guarantees.len()), (2, 1));
+}
+
+#[test]
 fn a_file_survives_being_written_and_read() {
     let file = parse(COMMENTED_DEFAULTS, Path::new("x.toml")).unwrap();
     let written = toml::to_string(&file).unwrap();

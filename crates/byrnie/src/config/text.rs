@@ -1,10 +1,10 @@
 //! How durations, sizes and networks are written in the configuration.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use byrnie_mta::Network;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
@@ -122,55 +122,19 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 
 /// Addresses that share a prefix: `"192.0.2.0/24"`, `"2001:db8::/32"`, or one address alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Network {
-    /// An address in the network.
-    address: IpAddr,
-    /// Invariant: at most 32 for IPv4, at most 128 for IPv6.
-    prefix_length: u8,
-}
+pub(crate) struct NetworkText(pub(crate) Network);
 
-impl Network {
-    /// The network of the addresses that share the first `prefix_length` bits with `address`; more
-    /// bits than the address has stand for all of them.
-    pub(crate) fn new(address: IpAddr, prefix_length: u8) -> Self {
-        Self {
-            address,
-            prefix_length: prefix_length.min(bits(address)),
-        }
-    }
-}
-
-impl FromStr for Network {
+impl FromStr for NetworkText {
     type Err = InvalidText;
 
     fn from_str(text: &str) -> Result<Self, InvalidText> {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| InvalidText::Network)?;
-        let prefix_length = match length {
-            Some(length) => length.parse().map_err(|_| InvalidText::Network)?,
-            None => bits(address),
-        };
-        if prefix_length > bits(address) {
-            return Err(InvalidText::Network);
-        }
-        Ok(Self::new(address, prefix_length))
+        text.parse().map(Self).map_err(|_| InvalidText::Network)
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for NetworkText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_length)
-    }
-}
-
-/// How many bits an address of this family has.
-const fn bits(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
+        self.0.fmt(f)
     }
 }
 
@@ -227,7 +191,7 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(Span, Size, Network);
+serde_as_text!(Span, Size, NetworkText);
 
 #[cfg(test)]
 mod tests {
@@ -269,9 +233,9 @@ mod tests {
 
     #[test]
     fn networks_are_an_address_with_a_prefix_length() {
-        check::<Network>("192.0.2.0/24", Ok("192.0.2.0/24"));
-        check::<Network>("192.0.2.1", Ok("192.0.2.1/32"));
-        check::<Network>("::1", Ok("::1/128"));
+        check::<NetworkText>("192.0.2.0/24", Ok("192.0.2.0/24"));
+        check::<NetworkText>("192.0.2.1", Ok("192.0.2.1/32"));
+        check::<NetworkText>("::1", Ok("::1/128"));
         for bad in [
             "",
             "192.0.2.0/33",
@@ -280,7 +244,7 @@ mod tests {
             "a/8",
             "1.2.3.4/",
         ] {
-            check::<Network>(bad, Err(InvalidText::Network));
+            check::<NetworkText>(bad, Err(InvalidText::Network));
         }
     }
 

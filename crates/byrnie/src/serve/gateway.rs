@@ -1,0 +1,238 @@
+//! The gateway's parts, brought together, and its life from start to end.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byrnie_base::DomainName;
+use byrnie_mta::Metrics;
+use byrnie_mta::Mta;
+use byrnie_mta::MtaParts;
+use byrnie_net::clock::Clock;
+use byrnie_net::clock::SystemClock;
+use byrnie_net::dns::Resolver;
+use byrnie_net::tls::server_acceptor;
+use byrnie_store::SqliteOptions;
+use byrnie_store::SqliteStore;
+use byrnie_store::StoreError;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tracing::info;
+
+use super::monitor;
+use super::monitor::Measure;
+use super::monitor::Monitor;
+use crate::config::File;
+use crate::config::MetricsListen;
+use crate::failure::Failure;
+use crate::resolving;
+use crate::serve::settings;
+use crate::signals;
+
+/// Relays mail until a signal says that it is enough.
+///
+/// # Errors
+/// Something that is needed cannot be had, or a part has ended by itself.
+pub(super) async fn run(file: &File) -> Result<(), Failure> {
+    let terminated = signals::termination()?;
+    let hostname = hostname(file)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let resolver = resolving::resolver(file, &clock)?;
+    let metrics = Arc::new(Metrics::new());
+    let listeners = bind_all(&file.smtp.listen).await?;
+    let smtp = addresses(&listeners);
+    let (stop, stopping) = watch::channel(Life::GoesOn);
+
+    let monitor = Arc::new(Monitor::new(Numbers {
+        metrics: Arc::clone(&metrics),
+        resolver: resolver.clone(),
+    }));
+    let mut monitoring = None;
+    let mut monitored_at = None;
+    if let MetricsListen::At(address) = file.metrics.listen {
+        let listener = bind(address).await?;
+        monitored_at = listener.local_addr().ok();
+        let serving = monitor::serve(listener, Arc::clone(&monitor), ended(stopping.clone()));
+        monitoring = Some(tokio::spawn(serving));
+    }
+
+    probe(&resolver).await?;
+    let watching = resolver.clone();
+    let until = ended(stopping.clone());
+    tokio::spawn(async move { watching.watch(until).await });
+
+    let parts = MtaParts {
+        listeners,
+        server_tls: server_tls(file)?,
+        store: Arc::new(open_store(file)?),
+        resolver: Arc::new(resolver),
+        roots: resolving::roots(file)?,
+        clock: Arc::new(SystemClock),
+        metrics,
+    };
+    let mta = Mta::start(&settings::mta(file, hostname), parts, ended(stopping))
+        .map_err(|error| Failure::runtime(error.to_string()))?;
+    monitor.now_ready();
+    info!(
+        target: "byrnie::serve",
+        smtp = %smtp,
+        metrics = %monitored_at.map_or_else(|| String::from("off"), |at| at.to_string()),
+        "ready"
+    );
+
+    // A part that ends by itself ends the whole.
+    let finished = tokio::spawn(mta.finished());
+    let monitor_at_end = Arc::clone(&monitor);
+    let stopper = tokio::spawn(async move {
+        terminated.await;
+        monitor_at_end.no_longer_ready();
+        info!(target: "byrnie::serve", "ending: messages and deliveries under way are finished first");
+        stop.send_replace(Life::Ends);
+        stop
+    });
+    let result = finished
+        .await
+        .map_err(|error| Failure::runtime(error.to_string()))?
+        .map_err(|error| Failure::runtime(error.to_string()));
+    if result.is_ok()
+        && let Some(monitoring) = monitoring
+    {
+        // It was told to end together with the rest, and has nothing to lose.
+        _ = tokio::time::timeout(MONITOR_END_MAX, monitoring).await;
+    }
+    stopper.abort();
+    info!(target: "byrnie::serve", "ended");
+    result
+}
+
+/// Whether the gateway goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Life {
+    /// It does.
+    GoesOn,
+    /// It comes to its end.
+    Ends,
+}
+
+/// Waits until the gateway comes to its end.
+async fn ended(mut stopping: watch::Receiver<Life>) {
+    // Without a sender there is nobody left to wait for.
+    _ = stopping.wait_for(|life| *life == Life::Ends).await;
+}
+
+/// Everything that is counted.
+struct Numbers {
+    /// What the mail transfer agent counts.
+    metrics: Arc<Metrics>,
+    /// What the resolver counts.
+    resolver: Resolver,
+}
+
+impl Measure for Numbers {
+    fn measure(&self) -> String {
+        self.metrics.set_dns(self.resolver.stats().snapshot());
+        self.metrics.render()
+    }
+}
+
+/// Refuses to start where nobody lets DNSSEC through: every promise would look broken, or worse,
+/// absent (behaviour rule 8).
+async fn probe(resolver: &Resolver) -> Result<(), Failure> {
+    let report = resolver.probe().await;
+    if report.is_usable() {
+        return Ok(());
+    }
+    let upstreams = report.to_string().replace('\n', "; ");
+    Err(
+        Failure::runtime(format!("no resolver is fit for DNSSEC: {upstreams}")).hint(
+            "name a resolver that passes DNSSEC records on in `dns.servers`, such as unbound on \
+             this machine",
+        ),
+    )
+}
+
+/// The name to greet with.
+fn hostname(file: &File) -> Result<DomainName, Failure> {
+    if let Some(name) = &file.hostname {
+        return Ok(name.clone());
+    }
+    let hint = "set `hostname` to the name that byrnie's address resolves to";
+    let text = fs::read_to_string(SYSTEM_HOSTNAME).unwrap_or_default();
+    let name: DomainName = text.trim().parse().map_err(|error| {
+        Failure::usage(format!("the system's host name cannot be used: {error}")).hint(hint)
+    })?;
+    if name.parent().is_none() {
+        return Err(
+            Failure::usage(format!("the system's host name, {name}, has no domain")).hint(hint),
+        );
+    }
+    Ok(name)
+}
+
+/// What makes STARTTLS work for clients, if a certificate is configured.
+fn server_tls(file: &File) -> Result<Option<TlsAcceptor>, Failure> {
+    let (Some(certificate), Some(key)) = (&file.smtp.tls_certificate_file, &file.smtp.tls_key_file)
+    else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    };
+    server_acceptor(&read(certificate)?, &read(key)?)
+        .map(Some)
+        .map_err(|error| {
+            Failure::usage(format!("{}: {error}", certificate.display()))
+                .hint("`byrnie config check` looks at certificate and key together")
+        })
+}
+
+/// The spool, for this process alone.
+fn open_store(file: &File) -> Result<SqliteStore, Failure> {
+    let options = SqliteOptions {
+        size_max: file.queue.max_size.0,
+        receipts_max: file.queue.max_receipts,
+        receipt_age_max: file.queue.receipt_lifetime.0,
+        ..SqliteOptions::in_directory(&file.queue.spool)
+    };
+    SqliteStore::open(options).map_err(|error| {
+        let spool = file.queue.spool.display();
+        let failure = Failure::runtime(format!("{spool}: {error}"));
+        if error == StoreError::Locked {
+            return failure.hint("stop the other `byrnie serve` first");
+        }
+        failure.hint("`queue.spool` names a folder that byrnie's user may write to")
+    })
+}
+
+/// Listens at every address.
+async fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(bind(*address).await?);
+    }
+    Ok(listeners)
+}
+
+/// Listens at one address.
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::runtime(format!("cannot listen at {address}: {error}"))
+            .hint("is the address this machine's, free, and its port above 1023 or the user root?")
+    })
+}
+
+/// Where listeners really listen, for the log.
+fn addresses(listeners: &[TcpListener]) -> String {
+    let addresses = listeners.iter().filter_map(|at| at.local_addr().ok());
+    let texts: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    texts.join(", ")
+}
+
+/// Where Linux keeps the system's host name.
+const SYSTEM_HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+/// How long the monitor may take to end.
+const MONITOR_END_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,29 @@
+//! `byrnie serve`: the gateway, from its configuration to its end.
+//!
+//! ```text
+//! configuration ─► listeners bound ─► monitor ─► DNS probed ─► spool opened ─► mail taken: ready
+//!                                                                                   │
+//!    exit code 0 ◄── monitor closed ◄── deliveries ended ◄── sessions ended ◄── signal
+//! ```
+
+mod gateway;
+mod monitor;
+mod settings;
+
+use std::process::ExitCode;
+
+use crate::cli::ServeArgs;
+use crate::config;
+use crate::failure::Failure;
+use crate::log;
+use crate::resolving;
+use crate::runtime;
+
+/// Runs `byrnie serve`.
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let file = resolving::settings(&args.config, &args.resolve)?;
+    config::check_files(&file, args.config.path())?;
+    log::start(file.log.format, &file.log.level)?;
+    runtime::block_on(gateway::run(&file))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,79 @@
+//! From the form of the file to that of the mail transfer agent.
+
+use byrnie_base::DomainName;
+use byrnie_mta::AcceptanceConfig;
+use byrnie_mta::AddressOrder;
+use byrnie_mta::MtaConfig;
+use byrnie_mta::QueueConfig;
+use byrnie_mta::RetrySchedule;
+use byrnie_net::smtp::client::ClientTimeouts;
+use byrnie_net::smtp::server::ServerTimeouts;
+use byrnie_smtp::ServerLimits;
+
+use crate::config::Addresses;
+use crate::config::File;
+use crate::rules;
+
+/// How the mail transfer agent works.
+pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
+    let networks = file.smtp.trusted_networks.iter();
+    MtaConfig {
+        acceptance: AcceptanceConfig {
+            trusted_networks: networks.map(|network| network.0).collect(),
+            messages_max: file.queue.max_messages,
+        },
+        server_limits: ServerLimits {
+            recipients: file.smtp.max_recipients,
+            message_octets: file.smtp.max_message_size.0,
+            ..ServerLimits::default()
+        },
+        server_timeouts: ServerTimeouts {
+            command: file.smtp.command_timeout.0,
+            block: file.smtp.data_timeout.0,
+            ..ServerTimeouts::default()
+        },
+        connections_max: file.smtp.max_connections,
+        connections_per_client_max: file.smtp.max_connections_per_client,
+        client_timeouts: client_timeouts(file),
+        mx_port: file.delivery.mx_port,
+        https_port: file.delivery.https_port,
+        addresses: match file.delivery.addresses {
+            Addresses::PreferIpv6 => AddressOrder::PreferIpv6,
+            Addresses::PreferIpv4 => AddressOrder::PreferIpv4,
+            Addresses::Ipv6Only => AddressOrder::Ipv6Only,
+            Addresses::Ipv4Only => AddressOrder::Ipv4Only,
+        },
+        queue: QueueConfig {
+            retry: RetrySchedule {
+                wait_min: file.queue.retry_min.0,
+                wait_max: file.queue.retry_max.0,
+                factor: file.queue.retry_factor,
+                ..RetrySchedule::default()
+            },
+            lifetime: file.queue.lifetime.0,
+            deliveries_max: file.delivery.max_deliveries,
+            deliveries_per_next_hop_max: file.delivery.max_deliveries_per_domain,
+            ..QueueConfig::default()
+        },
+        rules: rules::rules(file),
+        guarantees: rules::guarantees(file),
+        ..MtaConfig::new(hostname)
+    }
+}
+
+/// How long mail hosts may take.
+fn client_timeouts(file: &File) -> ClientTimeouts {
+    let reply = file.delivery.command_timeout.0;
+    ClientTimeouts {
+        connect: file.delivery.connect_timeout.0,
+        greeting: reply,
+        hello: reply,
+        handshake: file.delivery.tls_timeout.0,
+        mail: reply,
+        recipient: reply,
+        data: reply,
+        block: reply,
+        end: file.delivery.data_timeout.0,
+        ..ClientTimeouts::default()
+    }
+}

@@ -1,0 +1,10 @@
+//! The command line from the outside: what it prints where, and with which exit code.
+
+#[cfg(test)]
+mod bad_usage;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod dane;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,328 @@
+//! What each fuzz target does with its input.
+//!
+//! Every function takes octets as they might come from a stranger, runs one parser over them, and
+//! asserts what must hold whatever they are. The fuzzer in the folder above calls them one by one;
+//! `cargo test` replays the corpora through [`TARGETS`].
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "to panic where something does not hold is what a target is for"
+)]
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use byrnie_base::DomainName;
+use byrnie_base::Mailbox;
+use byrnie_base::Security;
+use byrnie_base::UnixTime;
+use byrnie_dane::CertUsage;
+use byrnie_dane::MatchingType;
+use byrnie_dane::Presented;
+use byrnie_dane::ReferenceIdentifiers;
+use byrnie_dane::Selector;
+use byrnie_dane::TlsaRecord;
+use byrnie_mta_sts::Policy;
+use byrnie_mta_sts::StsRecord;
+use byrnie_net::dns::TrustAnchors;
+use byrnie_net::dns::nameservers;
+use byrnie_smtp::BodyEnd;
+use byrnie_smtp::BodyReader;
+use byrnie_smtp::Command;
+use byrnie_smtp::Framing;
+use byrnie_smtp::ReplyReader;
+use byrnie_smtp::ServerAction;
+use byrnie_smtp::ServerLimits;
+use byrnie_smtp::ServerSession;
+use byrnie_smtp::ServerSettings;
+use byrnie_smtp::StartTls;
+use byrnie_smtp::replies;
+use rustls_pki_types::CertificateDer;
+
+/// A target under its name, which is also that of its corpus.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name.
+    pub name: &'static str,
+    /// What it does with an input; panics if something that must hold does not.
+    pub run: fn(&[u8]),
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "configuration",
+        run: configuration,
+    },
+    Target {
+        name: "dane_chain",
+        run: dane_chain,
+    },
+    Target {
+        name: "domain_name",
+        run: domain_name,
+    },
+    Target {
+        name: "mailbox",
+        run: mailbox,
+    },
+    Target {
+        name: "resolv_conf",
+        run: resolv_conf,
+    },
+    Target {
+        name: "smtp_body",
+        run: smtp_body,
+    },
+    Target {
+        name: "smtp_command",
+        run: smtp_command,
+    },
+    Target {
+        name: "smtp_reply",
+        run: smtp_reply,
+    },
+    Target {
+        name: "smtp_server_session",
+        run: smtp_server_session,
+    },
+    Target {
+        name: "sts_policy",
+        run: sts_policy,
+    },
+    Target {
+        name: "sts_record",
+        run: sts_record,
+    },
+    Target {
+        name: "tlsa_text",
+        run: tlsa_text,
+    },
+    Target {
+        name: "tlsa_wire",
+        run: tlsa_wire,
+    },
+    Target {
+        name: "trust_anchors",
+        run: trust_anchors,
+    },
+];
+
+/// The configuration file.
+pub fn configuration(input: &[u8]) {
+    if let Ok(text) = str::from_utf8(input)
+        && let Err(why) = byrnie::check_configuration(text)
+    {
+        assert!(!why.contains('\n'), "an error of several lines: {why}");
+    }
+}
+
+/// A certificate chain against a record of each usage, selector and matching type.
+///
+/// The first octet chooses the record, the next two say how long the first certificate is, which is
+/// also the record's data.
+pub fn dane_chain(input: &[u8]) {
+    let [choice, high, low, rest @ ..] = input else {
+        return;
+    };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    let (leaf, issuer) = rest.split_at(length.min(rest.len()));
+    let record = TlsaRecord {
+        usage: CertUsage::from(2 + (choice & 1)),
+        selector: Selector::from(choice >> 1 & 1),
+        matching_type: MatchingType::from(choice >> 2 & 3),
+        data: leaf.to_vec(),
+    };
+    let chain = [leaf, issuer].map(CertificateDer::from).to_vec();
+    let Ok(base) = DomainName::from_ascii("mx.example.org") else {
+        return;
+    };
+    let reference = ReferenceIdentifiers::new(base.clone(), &base, None, Security::Secure);
+    let presented = Presented::Chain(chain);
+    match byrnie_dane::verify(&[record], &reference, &presented, UnixTime(1_800_000_000)) {
+        Ok(matched) => assert!(!matched.to_string().is_empty()),
+        Err(mismatch) => assert!(!mismatch.to_string().is_empty()),
+    }
+}
+
+/// A domain name, in A-label or U-label form.
+pub fn domain_name(input: &[u8]) {
+    survives_writing::<DomainName>(input);
+}
+
+/// A mailbox, from a command or from the configuration.
+pub fn mailbox(input: &[u8]) {
+    survives_writing::<Mailbox>(input);
+}
+
+/// The system's list of resolvers.
+pub fn resolv_conf(input: &[u8]) {
+    if let Ok(text) = str::from_utf8(input) {
+        assert!(nameservers(text).len() <= byrnie_net::dns::NAMESERVERS_MAX);
+    }
+}
+
+/// A message behind DATA, in pieces whose length the first octet chooses.
+pub fn smtp_body(input: &[u8]) {
+    let [size, rest @ ..] = input else {
+        return;
+    };
+    let mut reader = BodyReader::new(Framing::Dot, 1_000);
+    let mut message = Vec::new();
+    for piece in rest.chunks(usize::from(*size).max(1)) {
+        let (consumed, end) = reader.read(piece, &mut message);
+        assert!(consumed <= piece.len());
+        if end == BodyEnd::Reached {
+            break;
+        }
+        assert_eq!(consumed, piece.len(), "octets were left in the middle");
+    }
+    // What has passed has no line end but CRLF: nobody behind can be made to see two messages.
+    if reader.fault().is_none() {
+        assert!(
+            !message
+                .windows(2)
+                .any(|pair| matches!(pair, [first, b'\n'] if *first != b'\r')),
+            "a bare LF went through"
+        );
+    }
+}
+
+/// A line from a client.
+pub fn smtp_command(input: &[u8]) {
+    if let Err(error) = Command::parse(input) {
+        let reply = error.reply();
+        assert!((500..600).contains(&reply.code), "{reply}");
+    }
+}
+
+/// What a server says, in pieces whose length the first octet chooses.
+pub fn smtp_reply(input: &[u8]) {
+    let [size, rest @ ..] = input else {
+        return;
+    };
+    let mut reader = ReplyReader::default();
+    for piece in rest.chunks(usize::from(*size).max(1)) {
+        let mut left = piece;
+        while !left.is_empty() {
+            match reader.read(left) {
+                Ok((consumed, Some(reply))) => {
+                    assert!((200..600).contains(&reply.code), "{reply}");
+                    assert!(!reply.to_string().contains(['\r', '\n']), "{reply}");
+                    left = left.get(consumed..).unwrap_or_default();
+                }
+                Ok((consumed, None)) => {
+                    assert_eq!(consumed, left.len());
+                    break;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// A whole session of a client, in pieces whose length the first octet chooses; every second
+/// recipient and every second message is refused.
+pub fn smtp_server_session(input: &[u8]) {
+    let [size, rest @ ..] = input else {
+        return;
+    };
+    let Ok(host) = DomainName::from_ascii("mx.example.org") else {
+        return;
+    };
+    let mut session = ServerSession::new(Arc::new(ServerSettings {
+        host,
+        start_tls: StartTls::Offered,
+        limits: ServerLimits::default(),
+    }));
+    let mut questions = 0_usize;
+    for piece in rest.chunks(usize::from(*size).max(1)) {
+        let mut left = piece;
+        loop {
+            let (consumed, action) = session.advance(left);
+            left = left.get(consumed..).unwrap_or_default();
+            questions += 1;
+            let answer = match questions.is_multiple_of(2) {
+                true => Ok(()),
+                false => Err(replies::recipient_ok()),
+            };
+            match action {
+                ServerAction::Read => {
+                    assert!(left.is_empty(), "octets were neither taken nor refused");
+                    break;
+                }
+                ServerAction::AskRecipient { .. } => session.recipient_answered(answer),
+                ServerAction::Begin(envelope) => {
+                    assert!(!envelope.recipients.is_empty());
+                    session.begun(answer);
+                }
+                ServerAction::Write => {
+                    assert!(!session.chunk().is_empty());
+                    session.written(answer);
+                }
+                ServerAction::Commit => session.committed(Ok(replies::recipient_ok())),
+                ServerAction::Abort => {}
+                ServerAction::StartTls => {
+                    session.tls_started();
+                    // What came before the handshake is lost with it.
+                    break;
+                }
+                ServerAction::Close => return,
+            }
+        }
+        let output = std::mem::take(session.output());
+        assert!(output.is_empty() || output.ends_with(b"\r\n"));
+    }
+}
+
+/// A policy file of MTA-STS.
+pub fn sts_policy(input: &[u8]) {
+    if let Ok(policy) = Policy::parse(input) {
+        assert_eq!(policy.to_string().parse().as_ref(), Ok(&policy));
+    }
+}
+
+/// A TXT record at `_mta-sts`.
+pub fn sts_record(input: &[u8]) {
+    if let Ok(record) = StsRecord::parse(input) {
+        let written = record.to_string();
+        assert_eq!(StsRecord::parse(written.as_bytes()).as_ref(), Ok(&record));
+    }
+    let halves = input.split(|octet| *octet == b'\n');
+    let _several = StsRecord::select(halves);
+}
+
+/// A TLSA record in presentation form.
+pub fn tlsa_text(input: &[u8]) {
+    survives_writing::<TlsaRecord>(input);
+}
+
+/// A TLSA record as it stands in a DNS message.
+pub fn tlsa_wire(input: &[u8]) {
+    if let Ok(record) = TlsaRecord::from_wire(input) {
+        assert_eq!(record.to_wire(), input);
+        assert!(!record.abbreviated().to_string().is_empty());
+    }
+}
+
+/// A file of trust anchors.
+pub fn trust_anchors(input: &[u8]) {
+    if let Ok(text) = str::from_utf8(input) {
+        let _either = TrustAnchors::parse(text);
+    }
+}
+
+/// What has been read, written and read again is the same.
+fn survives_writing<T>(input: &[u8])
+where
+    T: FromStr<Err: fmt::Display + fmt::Debug> + fmt::Display + PartialEq + fmt::Debug,
+{
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    match text.parse::<T>() {
+        Ok(value) => assert_eq!(value.to_string().parse::<T>().ok(), Some(value)),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
