@@ -1,6 +1,18 @@
 //! SMTP without I/O: RFC 5321 and its extensions.
 //!
-//! Bytes and events go in, actions come out; `byrnie-net` moves the bytes.
+//! Bytes and events go in, actions come out; `byrnie-net` moves the bytes. A session never waits, reads
+//! no clock and keeps no more than its documented bounds, so that every dialogue, however hostile, can
+//! be played in a test.
+//!
+//! | here | what it is |
+//! |---|---|
+//! | [`ServerSession`] | takes mail: commands in, replies and questions to a service out |
+//! | [`ClientSession`] | sends mail: replies in, commands and outcomes out |
+//! | [`Command`], [`Reply`], [`Capabilities`] | what is said, with the place of each fault |
+//! | [`BodyReader`], [`BodyWriter`] | a message on the wire, against smuggling |
+//! | [`Envelope`], [`TlsDemand`] | what the transport must know of a message |
+//! | [`HeaderLines`], [`Received`], [`refuse_loop`] | the little that a relay reads and adds |
+//! | [`Dsn`] | what a sender is told of a message that was not delivered |
 
 mod body;
 mod capabilities;

@@ -26,7 +26,7 @@ fn the_envelope_goes_out_in_one_write_where_the_server_pipelines() {
     < RCPT TO:<c@example.org>
     < DATA
     < Subject: x
-    < 
+    <
     < ..dot
     < .
     b@example.org: delivered 250 2.0.0 queued
@@ -72,7 +72,7 @@ fn chunks_are_sent_where_the_server_takes_them() {
     < .one
     < BDAT 3
     < twoBDAT 9 LAST
-    < 
+    <
     < three
     b@example.org: delivered 250 2.0.0 queued
     done 250 2.0.0 queued
@@ -526,7 +526,9 @@ impl Play {
     fn flush(&mut self) {
         let output = std::mem::take(self.session.output());
         for line in String::from_utf8(output).unwrap().lines() {
-            self.log.push_str(&format!("< {line}\n"));
+            let line = format!("< {line}");
+            self.log.push_str(line.trim_end());
+            self.log.push('\n');
         }
     }
 }
