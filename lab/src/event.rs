@@ -74,7 +74,7 @@ pub struct Ending {
     pub domain: String,
     /// Why.
     pub reason: String,
-    /// When the next attempt comes, where one does.
+    /// In how many seconds the next attempt comes, where one does.
     pub next_attempt_in: String,
 }
 

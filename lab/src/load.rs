@@ -29,7 +29,7 @@ use crate::world::World;
 /// What a load consists of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LoadPlan {
-    /// Messages that must be taken.
+    /// The least number of messages that must be taken; there are more if the kills last longer.
     pub messages: usize,
     /// Connections that hand them in at the same time.
     pub connections: usize,
@@ -99,6 +99,7 @@ pub async fn kill_under_load(program: &Path, plan: LoadPlan) -> Result<LoadOutco
         arrivals_at_kill.push(world.inbox.find(|_| true).len());
         subject.restart().await?;
     }
+    progress.kills_over.store(true, Ordering::SeqCst);
     while clients.join_next().await.is_some() {}
     if progress.failed.load(Ordering::SeqCst) {
         return Err(LabError::Subject(String::from(
@@ -126,6 +127,8 @@ struct Progress {
     taken: Mutex<Vec<String>>,
     /// Messages that clients have begun.
     begun: AtomicUsize,
+    /// Set after the last kill.
+    kills_over: AtomicBool,
     /// Set when a client gave up.
     failed: AtomicBool,
 }
@@ -135,13 +138,20 @@ impl Progress {
         let taken = self.taken.lock();
         taken.unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Whether there are enough messages, and no kill is to come.
+    fn is_over(&self, messages: usize) -> bool {
+        let taken = self.taken.lock();
+        let taken = taken.unwrap_or_else(PoisonError::into_inner).len();
+        taken >= messages && self.kills_over.load(Ordering::SeqCst)
+    }
 }
 
-/// One client: hands messages in until there are enough. One that was not taken, or of which that is
+/// One client: hands messages in until it is over. One that was not taken, or of which that is
 /// not known, is not handed in again under the same mark.
 async fn hand_in(injector: Injector, progress: Arc<Progress>, messages: usize) {
     let mut failures = 0;
-    while progress.taken().len() < messages && failures < FAILURES_MAX {
+    while !progress.is_over(messages) && failures < FAILURES_MAX {
         let number = progress.begun.fetch_add(1, Ordering::SeqCst);
         let id = format!("load-{number}");
         let mail = Mail {

@@ -189,10 +189,8 @@ impl Player<'_> {
             padding: 0,
         };
         if let Err(error) = self.injector.inject(&mail).await {
-            self.tell(
-                LineKind::Sent,
-                format!("to {}: not taken: {error}", case.to),
-            );
+            let text = format!("to {}, not taken: {error}", case.to);
+            self.tell(LineKind::Sent, text);
             return Err(error.to_string());
         }
         let marked = |event: &Event| match event {
@@ -317,7 +315,10 @@ impl Player<'_> {
             Got::Delivered(protection) => format!("delivered, {protection}"),
             Got::Waits => String::from("withheld, waits"),
             Got::Bounced => String::from("returned"),
-            Got::NotAccepted(reply) => format!("not taken: {reply}"),
+            Got::NotAccepted(reply) => {
+                let code = reply.split_ascii_whitespace().next().unwrap_or_default();
+                format!("not taken: {code}")
+            }
             Got::Nothing => String::from("nothing, in the time that the lab waits"),
             Got::Wrong(what) => format!("not as it was sent: {what}"),
         };
@@ -425,12 +426,12 @@ impl Player<'_> {
                 Event::Accepted { .. } => continue,
                 Event::Decided {
                     verdict, reasons, ..
-                } => (LineKind::Demanded, format!("{verdict}: {reasons}")),
+                } => (LineKind::Demanded, format!("{verdict}: {}", prose(reasons))),
                 Event::Attempted(attempt) => (LineKind::Tried, tried(attempt)),
                 Event::Delivered(_) => (LineKind::Ended, String::from("delivered")),
                 Event::Deferred(ending) => {
                     let (reason, next) = (&ending.reason, &ending.next_attempt_in);
-                    (LineKind::Ended, format!("waits {next}: {reason}"))
+                    (LineKind::Ended, format!("waits {next} s: {reason}"))
                 }
                 Event::Bounced(ending) => (LineKind::Ended, format!("returned: {}", ending.reason)),
             };
@@ -541,7 +542,10 @@ pub(crate) fn tried(attempt: &Attempt) -> String {
         reason,
         ..
     } = attempt;
-    let mut text = format!("{host} ({address}), {demanded} demanded: {outcome}");
+    let mut text = match host.is_empty() {
+        true => format!("no host: {outcome}"),
+        false => format!("{host} ({address}), {demanded} demanded: {outcome}"),
+    };
     for (before, part) in [
         (" over ", tls),
         (", ", authenticated_by),
@@ -554,6 +558,11 @@ pub(crate) fn tried(attempt: &Attempt) -> String {
         }
     }
     text
+}
+
+/// Sentences one after the other, as the log joins them by semicolons.
+pub(crate) fn prose(reasons: &str) -> String {
+    reasons.replace(".; ", ". ")
 }
 
 /// Why a decision is what it is.

@@ -18,6 +18,7 @@ use crate::inject::Injector;
 use crate::mail_host::Conduct;
 use crate::play::SENDER_DOMAIN;
 use crate::play::play;
+use crate::play::prose;
 use crate::play::tried;
 use crate::report::Check;
 use crate::report::Format;
@@ -286,11 +287,14 @@ fn told_of(event: &Event) -> String {
         } => format!("{queue_id}: taken from {from} for {recipients}"),
         Event::Decided {
             verdict, reasons, ..
-        } => format!("{queue_id}: {domain}: demanded: {verdict}: {reasons}"),
+        } => format!(
+            "{queue_id}: {domain}: demanded: {verdict}: {}",
+            prose(reasons)
+        ),
         Event::Attempted(attempt) => format!("{queue_id}: {domain}: tried {}", tried(attempt)),
         Event::Delivered(_) => format!("{queue_id}: {domain}: delivered"),
         Event::Deferred(ending) => format!(
-            "{queue_id}: {domain}: waits {}: {}",
+            "{queue_id}: {domain}: waits {} s: {}",
             ending.next_attempt_in, ending.reason
         ),
         Event::Bounced(ending) => format!("{queue_id}: {domain}: returned: {}", ending.reason),
