@@ -1,6 +1,7 @@
 //! The whole lab: the world with every scenario's site in it, and the program under test in the
 //! middle.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -182,7 +183,8 @@ impl Lab {
         text
     }
 
-    /// Tells of everything that happens, line by line, until `until` is over.
+    /// Tells of what happens to mail that is handed in from now on, until `until` is over. A retry
+    /// that says the same as the one before is not told again.
     ///
     /// # Errors
     /// The writer refuses.
@@ -192,20 +194,28 @@ impl Lab {
         until: impl Future<Output = ()>,
     ) -> Result<(), LabError> {
         let log = self.subject.log();
-        let mut told = log.look(<[_]>::len);
+        let mut seen = log.look(<[_]>::len);
+        let mut messages = BTreeSet::new();
+        let mut told = BTreeSet::new();
         tokio::pin!(until);
         loop {
             let more = log.wait(Duration::MAX, |lines| {
-                let new = lines.get(told..).filter(|new| !new.is_empty())?;
+                let new = lines.get(seen..).filter(|new| !new.is_empty())?;
                 Some(new.to_vec())
             });
             let new = tokio::select! {
                 () = &mut until => return Ok(()),
                 new = more => new.unwrap_or_default(),
             };
-            told += new.len();
-            for event in new.iter().filter_map(|line| line.event.as_ref()) {
-                writeln!(out, "{}", told_of(event)).map_err(write_failed())?;
+            seen += new.len();
+            for event in new.into_iter().filter_map(|line| line.event) {
+                if let Event::Accepted { queue_id, .. } = &event {
+                    messages.insert(queue_id.clone());
+                }
+                let line = told_of(&event);
+                if messages.contains(event.about().0) && told.insert(line.clone()) {
+                    writeln!(out, "{line}").map_err(write_failed())?;
+                }
             }
             out.flush().map_err(write_failed())?;
         }
@@ -293,10 +303,7 @@ fn told_of(event: &Event) -> String {
         ),
         Event::Attempted(attempt) => format!("{queue_id}: {domain}: tried {}", tried(attempt)),
         Event::Delivered(_) => format!("{queue_id}: {domain}: delivered"),
-        Event::Deferred(ending) => format!(
-            "{queue_id}: {domain}: waits {} s: {}",
-            ending.next_attempt_in, ending.reason
-        ),
+        Event::Deferred(ending) => format!("{queue_id}: {domain}: waits: {}", ending.reason),
         Event::Bounced(ending) => format!("{queue_id}: {domain}: returned: {}", ending.reason),
     }
 }

@@ -309,6 +309,8 @@ fn spawn(
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        // Ctrl-C at a terminal is for the lab, which then ends the program in its own way.
+        .process_group(0)
         .spawn()
         .map_err(LabError::io(format!("start {}", program.display())))?;
     let (stderr, log) = (child.stderr.take(), log.clone());
