@@ -1,0 +1,12 @@
+//! The program inside the miniature internet.
+
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod played;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod start;
