@@ -65,6 +65,9 @@ pub struct SqliteStore {
     workers: Workers,
     /// Names for new messages.
     ids: IdSource,
+    /// The last name given before this start; what was staged under such names and not accepted
+    /// has lost its sender.
+    last_before: Option<QueueId>,
     /// Bounds.
     options: SqliteOptions,
     /// Keeps a second daemon away; `None` for commands.
@@ -128,13 +131,15 @@ impl SqliteStore {
                 |row| row.get(0),
             )
             .map_err(|error| failure(&error))?;
+        let last_before = last.and_then(QueueId::from_i64);
         let path = options.directory.join(DATABASE_FILE);
         let readers = (0..READERS)
             .map(|_| connect(&path))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             workers: Workers::start(writer, readers)?,
-            ids: IdSource::after(last.and_then(QueueId::from_i64)),
+            ids: IdSource::after(last_before),
+            last_before,
             options,
             _lock: lock,
         })

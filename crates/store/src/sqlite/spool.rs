@@ -68,7 +68,10 @@ impl Spool for SqliteStore {
     }
 
     async fn recover(&self, now: UnixTime) -> Result<Recovered, StoreError> {
-        self.workers.write(move |db| recover(db, now)).await
+        let last_before = self.last_before;
+        self.workers
+            .write(move |db| recover(db, now, last_before))
+            .await
     }
 
     async fn claim(&self, now: UnixTime, room: Room) -> Result<Claimed, StoreError> {
@@ -252,22 +255,28 @@ fn insert_delivery(db: &Connection, id: QueueId, delivery: &NewDelivery) -> Resu
     Ok(())
 }
 
-/// Makes active deliveries due again and forgets what was staged.
-fn recover(db: &Connection, now: UnixTime) -> Result<Recovered, StoreError> {
+/// Makes active deliveries due again and forgets what was staged up to a name.
+fn recover(
+    db: &Connection,
+    now: UnixTime,
+    staged_up_to: Option<QueueId>,
+) -> Result<Recovered, StoreError> {
     let resumed = run(db, RESUME, params![now.as_i64()])?;
     honour_removals(db)?;
+    let staged_up_to = staged_up_to.map(QueueId::to_i64);
     let abandoned: i64 = db
         .query_row(
             "SELECT count(DISTINCT message_id) FROM pieces
-             WHERE message_id NOT IN (SELECT id FROM messages)",
-            [],
+             WHERE message_id <= ?1 AND message_id NOT IN (SELECT id FROM messages)",
+            [staged_up_to],
             |row| row.get(0),
         )
         .map_err(|error| failure(&error))?;
     run(
         db,
-        "DELETE FROM pieces WHERE message_id NOT IN (SELECT id FROM messages)",
-        params![],
+        "DELETE FROM pieces
+         WHERE message_id <= ?1 AND message_id NOT IN (SELECT id FROM messages)",
+        params![staged_up_to],
     )?;
     Ok(Recovered {
         resumed,

@@ -149,6 +149,10 @@ async fn a_message_that_is_not_committed_never_was() {
 
     let mut incoming = Incoming::begin(Arc::clone(&spool.store), NOW);
     incoming.write(&vec![0; SPILL_OCTETS]).await.unwrap();
+    // A recovery does not touch what is on its way in since the start.
+    let recovered = spool.store.recover(NOW).await.unwrap();
+    assert_eq!(recovered, Recovered::default());
+    assert_eq!(spool.count("pieces"), 5);
     let crashed = spool.crash();
     let recovered = crashed.store.recover(NOW).await.unwrap();
     assert_eq!(
