@@ -1,5 +1,8 @@
 //! Taking mail in: who may hand it over, for whom, and when it counts as accepted.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,397 @@
+//! What is taken, what is refused, and with which reply.
+
+use std::sync::Arc;
+
+use byrnie_base::DomainName;
+use byrnie_base::LookupError;
+use byrnie_base::MailDomain;
+use byrnie_base::Secured;
+use byrnie_net::smtp::server::IncomingMessage;
+use byrnie_net::smtp::server::MailService;
+use byrnie_net::smtp::server::SessionFacts;
+use byrnie_policy::Decision;
+use byrnie_policy::Evidence;
+use byrnie_policy::HostEvidence;
+use byrnie_policy::Mx;
+use byrnie_policy::MxRrset;
+use byrnie_policy::Strength;
+use byrnie_policy::StsEvidence;
+use byrnie_policy::TlsaEvidence;
+use byrnie_policy::decide;
+use byrnie_smtp::BodyType;
+use byrnie_smtp::Envelope;
+use byrnie_smtp::Octets;
+use byrnie_smtp::Reply;
+use byrnie_smtp::TlsDemand;
+use byrnie_store::ListFilter;
+use byrnie_store::QueueCommands;
+use byrnie_store::QueueId;
+use byrnie_store::Selection;
+use byrnie_store::Spool;
+use byrnie_store::SqliteStore;
+use byrnie_store::StoreError;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::Acceptance;
+use super::AcceptanceConfig;
+use crate::Guarantee;
+use crate::Metrics;
+use crate::delivery::Decide;
+use crate::delivery::Terms;
+use crate::testing::FaultySpool;
+use crate::testing::LIFETIME;
+use crate::testing::MESSAGE;
+use crate::testing::START;
+use crate::testing::TestClock;
+use crate::testing::envelope;
+use crate::testing::mailbox;
+use crate::testing::new_store;
+
+#[tokio::test]
+async fn clients_outside_the_trusted_networks_are_refused() {
+    let mut world = World::new();
+    world.acceptance.config.trusted_networks = vec![
+        "192.0.2.0/24".parse().unwrap(),
+        "2001:db8::/32".parse().unwrap(),
+    ];
+    for (peer, admitted) in [
+        ("192.0.2.7:1234", true),
+        ("[::ffff:192.0.2.7]:1234", true),
+        ("[2001:db8::7]:1234", true),
+        ("192.0.3.7:1234", false),
+        ("127.0.0.1:1234", false),
+    ] {
+        let reply = world.acceptance.admit(peer.parse().unwrap());
+        assert_eq!(reply.is_ok(), admitted, "{peer}");
+        assert!(reply.is_ok() || code(reply) == "554 5.7.1");
+    }
+}
+
+#[tokio::test]
+async fn by_default_only_this_machine_is_trusted() {
+    let world = World::new();
+    for (peer, admitted) in [
+        ("127.0.0.9:1", true),
+        ("[::1]:1", true),
+        ("192.0.2.7:1", false),
+    ] {
+        let reply = world.acceptance.admit(peer.parse().unwrap());
+        assert_eq!(reply.is_ok(), admitted, "{peer}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_ours_when_it_is_durable() {
+    let world = World::new();
+    let reply = world
+        .hand_over(to(&["a@one.example"]), MESSAGE)
+        .await
+        .unwrap();
+    let id = world.only_id().await;
+    assert_eq!(reply.to_string(), format!("250 2.0.0 queued as {id}"));
+    let text = world.text(id).await;
+    let received = format!(
+        "Received: from client.example ([192.0.2.7])\r\n\tby relay.example with ESMTP\r\n\t\
+         id {id}\r\n\tfor <a@one.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
+    );
+    assert_eq!(text, received + std::str::from_utf8(MESSAGE).unwrap());
+}
+
+#[tokio::test]
+async fn recipients_are_grouped_by_domain_and_served_once() {
+    let world = World::new();
+    let recipients = [
+        "a@one.example",
+        "b@two.example",
+        "c@ONE.example",
+        "a@one.example",
+        "d@[192.0.2.1]",
+    ];
+    world.hand_over(to(&recipients), MESSAGE).await.unwrap();
+    let listed = world.store.list(ListFilter::default()).await.unwrap();
+    let groups: Vec<String> = listed
+        .iter()
+        .map(|line| format!("{} {}", line.next_hop, line.pending))
+        .collect();
+    assert_eq!(groups, ["one.example 2", "two.example 1", "[192.0.2.1] 1"]);
+    let text = world.text(listed[0].queue_id).await;
+    assert!(
+        !text.contains("for <"),
+        "no recipient learns of another: {text}"
+    );
+}
+
+#[tokio::test]
+async fn a_loop_is_cut() {
+    let world = World::new();
+    let hops = |count: usize| "Received: from a by b\r\n".repeat(count) + "\r\nbody\r\n";
+    let reply = world
+        .hand_over(to(&["a@one.example"]), hops(100).as_bytes())
+        .await;
+    assert_eq!(code(reply.map(|_| ())), "554 5.4.6");
+    assert_eq!(world.store.depth().await.unwrap().messages, 0);
+    assert!(
+        world
+            .hand_over(to(&["a@one.example"]), hops(99).as_bytes())
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn the_header_and_the_envelope_say_what_is_demanded_of_tls() {
+    const NO: &[u8] = b"TLS-Required: No\r\n\r\nbody\r\n";
+    for (by_envelope, message, expected) in [
+        (TlsDemand::None, MESSAGE, TlsDemand::None),
+        (TlsDemand::None, NO, TlsDemand::TlsNotRequired),
+        (TlsDemand::RequireTls, NO, TlsDemand::RequireTls),
+    ] {
+        let world = World::new();
+        let mut envelope = to(&["a@one.example"]);
+        envelope.tls_demand = by_envelope;
+        world.hand_over(envelope, message).await.unwrap();
+        assert_eq!(world.stored().await.tls_demand, expected);
+    }
+}
+
+#[tokio::test]
+async fn octets_beyond_ascii_are_declared_even_if_the_client_did_not() {
+    let world = World::new();
+    let session = session();
+    let mut incoming = world
+        .acceptance
+        .begin(&session, to(&["a@one.example"]))
+        .await
+        .unwrap();
+    incoming.write("\r\ngrüße\r\n".as_bytes()).await.unwrap();
+    incoming.note_content(Octets::EightBit);
+    incoming.commit().await.unwrap();
+    assert_eq!(world.stored().await.body, BodyType::EightBitMime);
+}
+
+#[tokio::test]
+async fn a_full_queue_asks_for_the_message_again_later() {
+    let mut world = World::new();
+    world.acceptance.config.messages_max = 1;
+    world
+        .hand_over(to(&["a@one.example"]), MESSAGE)
+        .await
+        .unwrap();
+    let refused = world.hand_over(to(&["b@one.example"]), MESSAGE).await;
+    assert_eq!(code(refused.map(|_| ())), "452 4.3.1");
+    world.store.remove(Selection::All).await.unwrap();
+    assert!(
+        world
+            .hand_over(to(&["c@one.example"]), MESSAGE)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_failing_store_never_leads_to_250() {
+    for (error, expected) in [
+        (StoreError::Full, "452 4.3.1"),
+        (StoreError::Busy, "452 4.3.1"),
+        (StoreError::Io(String::from("broken")), "452 4.3.1"),
+        (StoreError::Closed, "451 4.3.0"),
+        (StoreError::Damaged(String::from("broken")), "451 4.3.0"),
+    ] {
+        let world = World::new();
+        world.faulty.insert.lock().unwrap().push(error.clone());
+        let reply = world.hand_over(to(&["a@one.example"]), MESSAGE).await;
+        assert_eq!(code(reply.map(|_| ())), expected, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_broken_off_never_was() {
+    let world = World::new();
+    let session = session();
+    let mut incoming = world
+        .acceptance
+        .begin(&session, to(&["a@one.example"]))
+        .await
+        .unwrap();
+    incoming.write(MESSAGE).await.unwrap();
+    drop(incoming);
+    assert_eq!(world.store.depth().await.unwrap().messages, 0);
+}
+
+/// Behaviour rule 35.
+#[tokio::test]
+async fn a_guarantee_is_kept_or_the_recipient_is_refused_with_the_reason() {
+    let mut world = World::new();
+    world.acceptance.guarantees = vec![Guarantee::Sender(mailbox("boss@origin.example"))];
+    for (sender, recipient, expected) in [
+        ("boss@origin.example", "a@insecure.example", "550 5.7.10"),
+        ("boss@origin.example", "a@null.example", "556 5.1.10"),
+        ("boss@origin.example", "a@unknown.example", "451 4.4.3"),
+        ("boss@origin.example", "a@secure.example", "ok"),
+        // A certificate can name a host whose name nobody could have forged.
+        ("boss@origin.example", "a@its-own-host.example", "ok"),
+        ("other@origin.example", "a@insecure.example", "ok"),
+        ("", "a@insecure.example", "ok"),
+    ] {
+        let reverse_path = sender.parse().unwrap();
+        let reply = world
+            .acceptance
+            .recipient(&session(), &reverse_path, &mailbox(recipient))
+            .await;
+        assert_eq!(code(reply), expected, "{sender} to {recipient}");
+    }
+}
+
+/// The way in, with made-up evidence and the real decision.
+struct World {
+    acceptance: Acceptance<FaultySpool, TestDecide, TestClock>,
+    store: Arc<SqliteStore>,
+    faulty: Arc<FaultySpool>,
+    _directory: TempDir,
+}
+
+struct TestDecide;
+
+impl Decide for TestDecide {
+    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Decision {
+        decide(&evidence(next_hop.name().unwrap(), terms))
+    }
+}
+
+/// What is known about the domains of these tests.
+fn evidence(domain: &DomainName, terms: Terms) -> Evidence {
+    let mx = match domain.as_str() {
+        "null.example" => Ok(Secured::insecure(MxRrset::Null)),
+        "unknown.example" => Err(LookupError::Failed(String::from("time-out"))),
+        "secure.example" => Ok(Secured::secure(MxRrset::Implicit)),
+        "insecure.example" => Ok(Secured::insecure(MxRrset::Hosts(vec![Mx {
+            preference: 10,
+            host: "mx.hoster.example".parse().unwrap(),
+        }]))),
+        _ => Ok(Secured::insecure(MxRrset::Implicit)),
+    };
+    let records = vec![
+        "3 1 1 0000000000000000000000000000000000000000000000000000000000000000"
+            .parse()
+            .unwrap(),
+    ];
+    let is_secure = domain.as_str() == "secure.example";
+    let secured = |value| Secured {
+        security: if is_secure {
+            byrnie_base::Security::Secure
+        } else {
+            byrnie_base::Security::Insecure
+        },
+        value,
+    };
+    let mut evidence = Evidence {
+        domain: domain.clone(),
+        expanded_domain: None,
+        mx: mx.clone(),
+        hosts: vec![HostEvidence {
+            host: match &mx {
+                Ok(Secured {
+                    value: MxRrset::Hosts(named),
+                    ..
+                }) => named[0].host.clone(),
+                Ok(_) | Err(_) => domain.clone(),
+            },
+            preference: 0,
+            expanded: None,
+            alias: None,
+            ipv4: Ok(secured(vec!["192.0.2.1".parse().unwrap()])),
+            ipv6: Ok(Secured::insecure(vec![])),
+            tlsa: if is_secure {
+                TlsaEvidence::Found {
+                    base: domain.clone(),
+                    records,
+                }
+            } else {
+                TlsaEvidence::NotAsked
+            },
+        }],
+        sts: StsEvidence::Absent,
+        rule: byrnie_policy::DomainRule::default(),
+        message: terms.demand,
+        floor: terms.floor,
+    };
+    evidence.rule.at_least = terms.at_least;
+    assert!(
+        terms.at_least >= Strength::MtaSts,
+        "a decision nobody needs"
+    );
+    evidence
+}
+
+impl World {
+    fn new() -> Self {
+        let (store, directory) = new_store();
+        let faulty = Arc::new(FaultySpool::new(Arc::clone(&store)));
+        let acceptance = Acceptance {
+            spool: Arc::clone(&faulty),
+            decide: Arc::new(TestDecide),
+            clock: Arc::new(TestClock::new()),
+            metrics: Arc::new(Metrics::new()),
+            config: AcceptanceConfig::default(),
+            hostname: "relay.example".parse().unwrap(),
+            guarantees: vec![],
+            lifetime: LIFETIME,
+            wake: Arc::new(Notify::new()),
+        };
+        Self {
+            acceptance,
+            store,
+            faulty,
+            _directory: directory,
+        }
+    }
+
+    async fn hand_over(&self, envelope: Envelope, message: &[u8]) -> Result<Reply, Reply> {
+        let session = session();
+        let mut incoming = self.acceptance.begin(&session, envelope).await?;
+        for part in message.chunks(7) {
+            incoming.write(part).await?;
+        }
+        incoming.commit().await
+    }
+
+    async fn only_id(&self) -> QueueId {
+        self.store.list(ListFilter::default()).await.unwrap()[0].queue_id
+    }
+
+    async fn stored(&self) -> Envelope {
+        let id = self.only_id().await;
+        let shown = self.store.show(id).await.unwrap();
+        shown.queued.unwrap().envelope.unwrap()
+    }
+
+    async fn text(&self, id: QueueId) -> String {
+        String::from_utf8(self.store.piece(id, 0).await.unwrap().unwrap()).unwrap()
+    }
+}
+
+fn session() -> SessionFacts {
+    SessionFacts {
+        id: String::from("s1"),
+        peer: "192.0.2.7:1234".parse().unwrap(),
+        hello: Some(byrnie_smtp::Hello {
+            name: "client.example".parse().unwrap(),
+            kind: byrnie_smtp::HelloKind::Ehlo,
+        }),
+        tls: None,
+        started: START,
+    }
+}
+
+fn to(recipients: &[&str]) -> Envelope {
+    envelope("sender@origin.example", recipients)
+}
+
+/// The codes of a refusal.
+fn code(reply: Result<(), Reply>) -> String {
+    match reply {
+        Ok(()) => String::from("ok"),
+        Err(reply) => format!("{} {}", reply.code, reply.status()),
+    }
+}

@@ -1,0 +1,6 @@
+//! The whole agent over loopback.
+
+#[cfg(test)]
+mod relay {
+    mod whole;
+}
