@@ -6,6 +6,7 @@ use std::time::Duration;
 use byrnie_base::UnixTime;
 use byrnie_policy::Strength;
 use byrnie_smtp::Reply;
+use byrnie_smtp::TlsDemand;
 use byrnie_store::DeliveryState;
 use byrnie_store::ListFilter;
 use byrnie_store::Listed;
@@ -149,6 +150,23 @@ async fn recipients_of_one_message_have_fates_of_their_own() {
     assert_eq!(left, ["b@one.example"]);
     job.end(delivered(1));
     world.until_empty().await;
+}
+
+/// Behaviour rule 34: the way back may be a worse one than the message demanded.
+#[tokio::test]
+async fn a_bounce_tells_no_more_than_the_message_allows() {
+    for (demand, tells) in [(TlsDemand::None, true), (TlsDemand::RequireTls, false)] {
+        let mut world = World::new();
+        let mut envelope = envelope("sender@origin.example", &["a@one.example"]);
+        envelope.tls_demand = demand;
+        accept(&world.store, envelope, START).await;
+        world.wake.notify_one();
+        world.jobs.next().await.end(report(vec![bounced_fate()]));
+        let bounce = world.jobs.next().await;
+        let text = world.text(bounce.claim.queue_id).await;
+        assert!(text.contains("m1@origin.example"), "{text}");
+        assert_eq!(text.contains("secret plans"), tells, "{text}");
+    }
 }
 
 #[tokio::test]
