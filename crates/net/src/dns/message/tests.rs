@@ -1,3 +1,5 @@
+//! Messages taken apart: what belongs to the answer, and what does not.
+
 use domain::base::Record;
 use domain::base::iana::Opcode;
 use domain::rdata::A;
