@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use byrnie_base::DomainName;
+use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
 use byrnie_base::Security;
 use byrnie_base::UnixTime;
@@ -29,14 +30,23 @@ use byrnie_net::dns::TrustAnchors;
 use byrnie_net::dns::nameservers;
 use byrnie_smtp::BodyEnd;
 use byrnie_smtp::BodyReader;
+use byrnie_smtp::BodyRoom;
+use byrnie_smtp::BodyType;
+use byrnie_smtp::Channel;
+use byrnie_smtp::ClientAction;
+use byrnie_smtp::ClientSession;
 use byrnie_smtp::Command;
 use byrnie_smtp::Framing;
 use byrnie_smtp::ReplyReader;
+use byrnie_smtp::ReversePath;
 use byrnie_smtp::ServerAction;
 use byrnie_smtp::ServerLimits;
 use byrnie_smtp::ServerSession;
 use byrnie_smtp::ServerSettings;
+use byrnie_smtp::Smtputf8;
 use byrnie_smtp::StartTls;
+use byrnie_smtp::TlsDemand;
+use byrnie_smtp::Transaction;
 use byrnie_smtp::replies;
 use rustls_pki_types::CertificateDer;
 
@@ -74,6 +84,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "smtp_body",
         run: smtp_body,
+    },
+    Target {
+        name: "smtp_client_session",
+        run: smtp_client_session,
     },
     Target {
         name: "smtp_command",
@@ -186,6 +200,79 @@ pub fn smtp_body(input: &[u8]) {
                 .any(|pair| matches!(pair, [first, b'\n'] if *first != b'\r')),
             "a bare LF went through"
         );
+    }
+}
+
+/// All that a server says in a session, in pieces whose length the first octet chooses: with a
+/// handshake where it agrees to one, and then one message.
+pub fn smtp_client_session(input: &[u8]) {
+    let [size, rest @ ..] = input else {
+        return;
+    };
+    let (Ok(name), Ok(recipient)) = (
+        DomainName::from_ascii("relay.example.org"),
+        "user@mx.example.org".parse::<Mailbox>(),
+    ) else {
+        return;
+    };
+    let mut session = ClientSession::new(MailDomain::Name(name));
+    let mut begun = false;
+    for piece in rest.chunks(usize::from(*size).max(1)) {
+        let mut left = piece;
+        loop {
+            let Ok((consumed, action)) = session.advance(left) else {
+                return;
+            };
+            left = left.get(consumed..).unwrap_or_default();
+            match action {
+                ClientAction::Read => {
+                    assert!(left.is_empty(), "octets were neither taken nor refused");
+                    break;
+                }
+                ClientAction::Ready if begun => session.quit(),
+                ClientAction::Ready
+                    if session.channel() == Channel::Clear && session.offered().starttls =>
+                {
+                    session.start_tls();
+                }
+                ClientAction::Ready | ClientAction::TlsRefused(_) => {
+                    begun = true;
+                    if session.begin(transaction(recipient.clone())).is_err() {
+                        session.quit();
+                    }
+                }
+                ClientAction::Handshake => {
+                    session.tls_established();
+                    // What came before the handshake is lost with it.
+                    break;
+                }
+                ClientAction::Body => {
+                    if session.body_room() == BodyRoom::Open {
+                        session.body(b"Subject: fuzz\n\n.hello\n");
+                    }
+                    session.body_end();
+                }
+                ClientAction::Done(outcome) => {
+                    assert_eq!(outcome.recipients.len(), 1);
+                    session.quit();
+                }
+                ClientAction::Closed => return,
+            }
+        }
+        let output = std::mem::take(session.output());
+        assert!(output.is_empty() || output.ends_with(b"\r\n"));
+    }
+}
+
+/// One message for one recipient.
+fn transaction(recipient: Mailbox) -> Transaction {
+    Transaction {
+        reverse_path: ReversePath::Null,
+        recipients: vec![recipient],
+        body: BodyType::SevenBit,
+        smtputf8: Smtputf8::NotUsed,
+        tls_demand: TlsDemand::None,
+        size: 100,
     }
 }
 
