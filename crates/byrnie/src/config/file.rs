@@ -1,7 +1,7 @@
 //! The configuration as it stands in the file, version 1.
 //!
 //! Every key may be left out except `version`; what then holds is named in
-//! [`defaults`](super::defaults). Unknown keys are refused.
+//! [`defaults`]. Unknown keys are refused.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

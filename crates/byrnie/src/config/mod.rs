@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, in which every key has a default.
 //!
-//! [`file`] is its form on disk, [`defaults`] what holds when a key is left out, [`check`] the rules
+//! [`mod@file`] is its form on disk, [`defaults`] what holds when a key is left out, [`check`] the rules
 //! that span several keys, [`error`] what is wrong with a file and where.
 
 mod check;

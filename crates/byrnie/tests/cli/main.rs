@@ -7,4 +7,6 @@ mod config;
 #[cfg(test)]
 mod dane;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
 mod support;
