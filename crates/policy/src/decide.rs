@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
+use byrnie_base::Secured;
 use byrnie_base::Security;
 use byrnie_dane::ReferenceIdentifiers;
 use byrnie_dane::UsableRecords;
@@ -46,23 +47,55 @@ pub fn decide(evidence: &Evidence) -> Decision {
             without_hosts(evidence, Verdict::Wait, Reason::MxUnknown { error })
         }
         Ok(mx) => match &mx.value {
-            MxRrset::Null => without_hosts(evidence, Verdict::Reject, Reason::NullMx),
+            MxRrset::Null => denied(evidence, mx.security, Reason::NullMx),
             MxRrset::NoSuchDomain => {
                 let security = mx.security;
-                without_hosts(evidence, Verdict::Reject, Reason::NoSuchDomain { security })
+                denied(evidence, security, Reason::NoSuchDomain { security })
             }
             MxRrset::Implicit | MxRrset::Hosts(_) => judge_domain(evidence, &mx.value, mx.security),
         },
     }
 }
 
+/// The decision about a domain that is said to take no mail.
+///
+/// Where its enforced policy names mail hosts all the same, an answer that nobody has signed does not
+/// bounce mail: whoever forges it could as well forge MX records, which makes mail wait
+/// (behaviour rule 26).
+fn denied(evidence: &Evidence, security: Security, reason: Reason) -> Decision {
+    let term = sts_term(evidence, security);
+    match (term, security) {
+        (StsTerm::Enforce(_), Security::Insecure) => {
+            let mut decision = without_hosts(evidence, Verdict::Wait, reason);
+            decision.reasons.extend(sts_reasons(&evidence.sts, term));
+            decision.reasons.push(Reason::DenialUnsigned);
+            decision
+        }
+        (StsTerm::Enforce(_), Security::Secure)
+        | (StsTerm::Nothing | StsTerm::Watch(_) | StsTerm::Unknown, _) => {
+            without_hosts(evidence, Verdict::Reject, reason)
+        }
+    }
+}
+
 /// The decision about a domain of which no host needs to be looked at.
 fn without_hosts(evidence: &Evidence, verdict: Verdict, reason: Reason) -> Decision {
+    // Without an MX answer nothing is proven by it; a policy that is alive holds all the same.
+    let term = sts_term(evidence, Security::Insecure);
     Decision {
         domain: evidence.domain.clone(),
         verdict,
         hosts: Vec::new(),
         reasons: vec![reason],
+        promised: promised_by(term),
+    }
+}
+
+/// What a policy that is enforced promises of each host, whether or not one may be used now.
+fn promised_by(term: StsTerm<'_>) -> Option<Strength> {
+    match term {
+        StsTerm::Enforce(_) => Some(Strength::MtaSts),
+        StsTerm::Nothing | StsTerm::Watch(_) | StsTerm::Unknown => None,
     }
 }
 
@@ -94,6 +127,7 @@ fn judge_domain(evidence: &Evidence, rrset: &MxRrset, security: Security) -> Dec
         verdict,
         hosts: judged.into_iter().map(|judged| judged.decision).collect(),
         reasons,
+        promised: promised_by(terms.sts),
     }
 }
 
@@ -258,7 +292,7 @@ impl<'a> Terms<'a> {
         reasons: &mut Vec<Reason>,
     ) -> Result<Requirement, Obstacle> {
         self.pass_policy(host, reasons)?;
-        *addresses = usable_addresses(host, reasons)?;
+        *addresses = self.usable_addresses(host, reasons)?;
         let dane = self.dane_promise(host, reasons)?;
         let promised = self.promise(host, dane);
         let tls = self.raise_for_operator(host, promised, reasons)?;
@@ -296,6 +330,24 @@ impl<'a> Terms<'a> {
                     false => Reason::StsTestingDoesNotNameHost,
                 });
                 Ok(())
+            }
+        }
+    }
+
+    /// The addresses of one host; that it has none must be signed where a policy names it.
+    fn usable_addresses(
+        &self,
+        host: &HostEvidence,
+        reasons: &mut Vec<Reason>,
+    ) -> Result<Vec<IpAddr>, Obstacle> {
+        let found = usable_addresses(host, reasons);
+        match (&found, self.sts) {
+            (Err(Obstacle::NoAddress), StsTerm::Enforce(_)) if !denies_addresses_securely(host) => {
+                reasons.push(Reason::DenialUnsigned);
+                Err(Obstacle::Wait)
+            }
+            (_, StsTerm::Nothing | StsTerm::Enforce(_) | StsTerm::Watch(_) | StsTerm::Unknown) => {
+                found
             }
         }
     }
@@ -612,6 +664,13 @@ fn usable_addresses(
             Err(Obstacle::Wait)
         }
     }
+}
+
+/// Whether it is signed for both families that there is no address.
+fn denies_addresses_securely(host: &HostEvidence) -> bool {
+    let ipv4 = host.ipv4.as_ref().is_ok_and(Secured::is_secure);
+    let ipv6 = host.ipv6.as_ref().is_ok_and(Secured::is_secure);
+    ipv4 && ipv6
 }
 
 /// A family of addresses that could not be looked up.

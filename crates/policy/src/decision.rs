@@ -23,6 +23,9 @@ pub struct Decision {
     pub hosts: Vec<HostDecision>,
     /// Why, as far as it concerns the whole domain.
     pub reasons: Vec<Reason>,
+    /// What an enforced policy promises of each host, whether or not one may be used now.
+    #[serde(skip)]
+    pub promised: Option<Strength>,
 }
 
 impl Decision {
@@ -33,7 +36,17 @@ impl Decision {
             .filter_map(|host| host.verdict.requirement().map(|held| (host, held)))
     }
 
-    /// The weakest requirement of any host that may be used: the floor of the next attempt.
+    /// The strength that no later attempt at the same delivery may fall below.
+    ///
+    /// That is the weakest requirement of any host that may be used. Where none may be, it is what the
+    /// domain's policy promises: else whoever makes mail wait until the policy has expired would get
+    /// the mail without it.
+    #[must_use]
+    pub fn floor(&self) -> Option<Strength> {
+        self.weakest().max(self.promised)
+    }
+
+    /// The weakest requirement of any host that may be used.
     #[must_use]
     pub fn weakest(&self) -> Option<Strength> {
         self.usable_hosts()
@@ -47,12 +60,13 @@ impl Decision {
     pub fn reply(&self) -> Option<Reply> {
         match self.verdict {
             Verdict::Dane | Verdict::MtaSts | Verdict::Encrypt | Verdict::Opportunistic => None,
-            Verdict::Wait | Verdict::Reject => Some(self.obstacle_reply()),
+            Verdict::Wait => Some(self.obstacle_reply(TRANSIENT)),
+            Verdict::Reject => Some(self.obstacle_reply(PERMANENT)),
         }
     }
 
-    /// The reply that the first obstacle asks for.
-    fn obstacle_reply(&self) -> Reply {
+    /// The reply of a class that the first obstacle asks for.
+    fn obstacle_reply(&self, class: u8) -> Reply {
         let of_hosts = self
             .hosts
             .iter()
@@ -62,7 +76,8 @@ impl Decision {
             .iter()
             .map(|why| (None, why))
             .chain(of_hosts)
-            .find_map(|(host, why)| why.status().map(|status| (status, host, why)));
+            .filter_map(|(host, why)| why.status().map(|status| (status, host, why)))
+            .find(|((_, enhanced), _, _)| enhanced.class == class);
         let (code, enhanced, text) = match obstacle {
             Some(((code, enhanced), None, why)) => {
                 (code, enhanced, format!("{}: {why}", self.domain))
@@ -264,6 +279,12 @@ fn printable(text: &str) -> String {
 
 /// A reply line has at most 512 octets (RFC 5321, Section 4.5.3.1.5); codes and line end need some.
 const REPLY_TEXT_OCTETS_MAX: usize = 480;
+
+/// "Persistent transient failure": RFC 3463, Section 2.
+const TRANSIENT: u8 = 4;
+
+/// "Permanent failure": RFC 3463, Section 2.
+const PERMANENT: u8 = 5;
 
 /// "Other or undefined network or routing status": RFC 3463, Section 3.5.
 const ROUTING_TROUBLE: EnhancedStatus = EnhancedStatus {

@@ -39,6 +39,8 @@ pub enum Reason {
         /// How well that is proven.
         security: Security,
     },
+    /// What is denied is not signed, and a policy that is enforced names mail hosts.
+    DenialUnsigned,
     /// The domain names more hosts than are looked up.
     HostsLeftOut {
         /// How many are left out, those of the highest preference values.
@@ -380,6 +382,10 @@ impl fmt::Display for Reason {
                 Level(*earlier),
                 Level(*now)
             ),
+            Self::DenialUnsigned => f.write_str(
+                "That is not signed, and the enforced MTA-STS policy names mail hosts, so the mail \
+                 waits.",
+            ),
             Self::NoHostNamed => {
                 f.write_str("The MTA-STS policy names none of the mail hosts that could be used.")
             }
@@ -412,7 +418,8 @@ impl Reason {
                 status(451, 4, 4, 3)
             }
             Self::StsStoreUnreadable { .. } => status(451, 4, 3, 0),
-            Self::NoHostNamed
+            Self::DenialUnsigned
+            | Self::NoHostNamed
             | Self::OperatorDemandUnmet { .. }
             | Self::WeakerThanEarlier { .. } => status(451, 4, 7, 5),
             Self::MxAnswered { .. }

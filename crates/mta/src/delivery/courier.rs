@@ -371,8 +371,8 @@ impl<'a> Attempt<'a> {
                 .into_iter()
                 .map(|fate| fate.unwrap_or_else(|| Fate::Deferred(silence(None))))
                 .collect(),
-            // Only ever raised: an attempt that found no host says nothing about strength.
-            floor: self.claim.floor.max(self.decision.weakest()),
+            // Only ever raised: a decision that knows of no promise says nothing about strength.
+            floor: self.claim.floor.max(self.decision.floor()),
             receipts,
         }
     }

@@ -300,6 +300,17 @@ async fn the_floor_is_raised_and_never_lowered() {
     assert_eq!(report.floor, Some(Strength::Dane));
 }
 
+#[tokio::test]
+async fn what_the_domain_promises_is_the_floor_even_where_no_host_may_be_tried() {
+    let world = World::new().without_hosts("one.example", Verdict::Wait, Reason::NoHostNamed);
+    for decision in world.decide.decisions.lock().unwrap().values_mut() {
+        decision.promised = Some(Strength::MtaSts);
+    }
+    let report = world.deliver("one.example").await;
+    assert!(fates(&report).starts_with("deferred"));
+    assert_eq!(report.floor, Some(Strength::MtaSts));
+}
+
 /// Behaviour rule 30: one host, two domains, of which one demands what the host cannot prove.
 #[tokio::test]
 async fn two_domains_on_one_host_are_held_to_their_own_requirements() {
@@ -442,6 +453,7 @@ impl World {
             verdict,
             hosts: hosts.to_vec(),
             reasons,
+            promised: None,
         };
         self.decide
             .decisions

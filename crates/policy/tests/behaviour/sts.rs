@@ -1,16 +1,23 @@
 //! Rules 22 to 30: MTA-STS.
 
+use byrnie_base::Secured;
 use byrnie_base::Security;
 use byrnie_policy::Evidence;
 use byrnie_policy::HostEvidence;
+use byrnie_policy::MxRrset;
+use byrnie_policy::Strength;
 use byrnie_policy::StsEvidence;
 use byrnie_policy::StsSource;
 use byrnie_policy::TlsaEvidence;
+use byrnie_policy::Verdict;
+use byrnie_policy::decide;
+use byrnie_smtp::TlsDemand;
 use insta::assert_snapshot;
 
 use crate::explain;
 use crate::support::GOOD;
 use crate::support::PKIX;
+use crate::support::answered;
 use crate::support::bogus;
 use crate::support::dane_host;
 use crate::support::domain;
@@ -261,6 +268,106 @@ fn rule_29_an_unreadable_store_means_wait_even_under_dane() {
       Stored MTA-STS policies cannot be read here: disk I/O error.
       10 mx.example.org: not now
     "#);
+}
+
+#[test]
+fn rule_26_a_denial_that_nobody_signed_does_not_bounce_mail_under_enforce() {
+    for (kind, words) in [
+        (MxRrset::NoSuchDomain, "does not exist"),
+        (MxRrset::Null, "takes no mail"),
+    ] {
+        let answer = |security| Evidence {
+            sts: enforced(),
+            ..answered(Ok(Secured {
+                security,
+                value: kind.clone(),
+            }))
+        };
+        let forged = decide(&answer(Security::Insecure));
+        assert_eq!(forged.verdict, Verdict::Wait, "{kind:?}");
+        assert!(forged.explanation().to_string().contains(words));
+        assert!(forged.reply().unwrap().to_string().starts_with("451 4.7.5"));
+        assert_eq!(decide(&answer(Security::Secure)).verdict, Verdict::Reject);
+        let unpromised = Evidence {
+            sts: StsEvidence::Absent,
+            ..answer(Security::Insecure)
+        };
+        assert_eq!(decide(&unpromised).verdict, Verdict::Reject);
+    }
+}
+
+#[test]
+fn rule_26_a_named_host_whose_addresses_are_denied_unsigned_means_wait() {
+    let without_address = |security| {
+        let mut evidence = unsigned(enforced());
+        for host in &mut evidence.hosts {
+            host.ipv4 = Ok(Secured {
+                security,
+                value: Vec::new(),
+            });
+            host.ipv6 = Ok(Secured {
+                security,
+                value: Vec::new(),
+            });
+        }
+        evidence.hosts.pop();
+        evidence
+    };
+    let mut evidence = without_address(Security::Insecure);
+    evidence.mx = Ok(Secured::insecure(MxRrset::Implicit));
+    evidence.domain = evidence.hosts[0].host.clone();
+    assert_snapshot!(explain(&evidence), @r#"
+    mx1.example.org: wait
+      The domain has no MX records, so it is its own mail host; that is not signed.
+      DANE does not apply, as the MX records are unsigned.
+      The domain enforces an MTA-STS policy, fetched 2 hours ago.
+      10 mx1.example.org: not now
+        The MTA-STS policy names it.
+        It has no address.
+        That is not signed, and the enforced MTA-STS policy names mail hosts, so the mail waits.
+    "#);
+    let mut proven = without_address(Security::Secure);
+    proven.mx = evidence.mx.clone();
+    proven.domain = evidence.domain;
+    assert_eq!(decide(&proven).verdict, Verdict::Reject);
+}
+
+/// Whoever keeps mail waiting until the policy has expired must not get it then.
+#[test]
+fn an_enforced_policy_is_the_floor_even_where_no_host_may_be_used() {
+    let elsewhere = policy("enforce", &["mx.example.net"], StsSource::Cached);
+    let unknown = Evidence {
+        sts: enforced(),
+        ..answered(Err(failed()))
+    };
+    for waiting in [unsigned(elsewhere), unknown] {
+        let first = decide(&waiting);
+        assert_eq!(first.verdict, Verdict::Wait);
+        assert_eq!(first.floor(), Some(Strength::MtaSts));
+        let expired = Evidence {
+            floor: first.floor(),
+            ..unsigned(StsEvidence::FetchFailed(String::from("blocked")))
+        };
+        assert_eq!(decide(&expired).verdict, Verdict::Wait);
+
+        let lifted = Evidence {
+            message: TlsDemand::TlsNotRequired,
+            ..waiting
+        };
+        assert_ne!(decide(&lifted).floor(), Some(Strength::MtaSts));
+    }
+    for weaker in [
+        policy("testing", &["mx.example.net"], StsSource::Cached),
+        StsEvidence::Absent,
+    ] {
+        let floor = decide(&unsigned(weaker)).floor();
+        assert_eq!(floor, Some(Strength::Opportunistic));
+    }
+}
+
+/// An enforced policy that names the first host of [`unsigned`].
+fn enforced() -> StsEvidence {
+    policy("enforce", &["mx1.example.org"], StsSource::Cached)
 }
 
 /// A domain in an unsigned zone with two hosts.
