@@ -163,11 +163,21 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
         Ok(counts.report())
     }
 
-    /// Fetches one policy again.
-    async fn refresh(&self, cached: &CachedPolicy, counts: &RefreshCounts) {
-        let domain = &cached.domain;
+    /// Fetches one policy again, unless that was done since it was found to be due.
+    async fn refresh(&self, stale: &CachedPolicy, counts: &RefreshCounts) {
+        let domain = &stale.domain;
         let slot = self.slots.of(domain, self.clock.now());
         let mut failure = slot.lock().await;
+        // A round takes its time. What mail has brought in meanwhile is neither fetched again nor, if
+        // that fails, forgotten in the place of what has expired.
+        let cached = match self.cache.get(domain).await {
+            Ok(Some(cached)) if cached.fetched_at <= stale.fetched_at => cached,
+            Ok(Some(_) | None) => return,
+            Err(error) => {
+                tracing::warn!(%domain, %error, "a policy is not refreshed");
+                return;
+            }
+        };
         let now = self.clock.now();
         if failure
             .as_ref()

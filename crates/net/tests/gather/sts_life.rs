@@ -19,6 +19,8 @@ use byrnie_policy::StsEvidence;
 use byrnie_policy::StsSource;
 use futures_util::future::join_all;
 
+use crate::world::FETCH;
+use crate::world::ROUND_TRIP;
 use crate::world::World;
 use crate::world::bogus;
 use crate::world::enforce;
@@ -305,6 +307,26 @@ async fn a_policy_that_cannot_be_refreshed_is_left_alone_for_an_hour_and_forgott
     };
     assert_eq!(refresh(&world).await, forgotten);
     assert_eq!(world.cache.get(&name("example.org")).await, Ok(None));
+}
+
+/// A round of refreshing may take hours; a policy that has expired at its start may be alive again
+/// when its turn comes, and whoever blocks the policy host then must not take it away.
+#[tokio::test(start_paused = true)]
+async fn rule_24_a_policy_that_came_back_during_a_round_is_not_forgotten() {
+    let world = with_policy().await;
+    world.clock.advance(WEEK);
+    let mail = async {
+        let found = find(&world).await;
+        assert_eq!(source(&found), &StsSource::Fetched);
+        world.hosts.set("example.org", Err(FetchError::TimedOut));
+    };
+    // The mail holds the domain's place when the round comes to it.
+    let ((), report) = tokio::join!(mail, async {
+        tokio::time::sleep(ROUND_TRIP + FETCH / 2).await;
+        refresh(&world).await
+    });
+    assert_eq!(report, RefreshReport::default());
+    assert_eq!(source(&find(&world).await), &StsSource::Cached);
 }
 
 #[tokio::test(start_paused = true)]
