@@ -260,6 +260,7 @@ pub(crate) async fn accept(store: &Arc<SqliteStore>, envelope: Envelope, now: Un
 pub(crate) async fn claim_of(store: &Arc<SqliteStore>, envelope: Envelope) -> Claim {
     accept(store, envelope, START).await;
     let room = Room {
+        retries: 0,
         total: 1,
         per_next_hop: 1,
         in_progress: vec![],

@@ -75,6 +75,9 @@ impl fmt::Display for DeliveryState {
 pub struct Room {
     /// Deliveries in all.
     pub total: u32,
+    /// Deliveries that were tried before, as part of all. The rest is for first attempts, so that
+    /// mail for hosts that answer does not wait behind mail for hosts that never do.
+    pub retries: u32,
     /// Deliveries for one next hop, those in progress included.
     pub per_next_hop: u32,
     /// Next hops with deliveries in progress, and how many.

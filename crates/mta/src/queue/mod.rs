@@ -13,6 +13,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
@@ -48,8 +49,18 @@ pub struct QueueConfig {
     pub retry: RetrySchedule,
     /// How long to try before a message goes back to its sender. Default 5 days.
     pub lifetime: Duration,
-    /// Deliveries in progress at once. Default 100.
+    /// Deliveries in progress at once, slow ones not counted. Default 100.
+    ///
+    /// At most half of them are retries: what failed before, and may fail again and again, does not
+    /// keep new mail from hosts that answer.
     pub deliveries_max: u32,
+    /// Slow deliveries in progress at once; those past it count as the others do. Default 200.
+    ///
+    /// A slow one mostly waits for a host that does not answer, and costs little; so the living do not
+    /// wait behind the dead.
+    pub slow_deliveries_max: u32,
+    /// How long a delivery is in progress before it is slow. Default 5 seconds.
+    pub slow_after: Duration,
     /// Deliveries in progress at once for one next hop. Default 10.
     pub deliveries_per_next_hop_max: u32,
     /// How often to look for what people changed; also the wait behind a failure of the store.
@@ -65,6 +76,8 @@ impl Default for QueueConfig {
             retry: RetrySchedule::default(),
             lifetime: Duration::from_secs(5 * 86_400),
             deliveries_max: 100,
+            slow_deliveries_max: 200,
+            slow_after: Duration::from_secs(5),
             deliveries_per_next_hop_max: 10,
             poll_interval: Duration::from_secs(1),
             shutdown_wait_max: Duration::from_secs(30),
@@ -128,7 +141,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
     /// Starts everything that is due and has room; says how long to wait at most.
     async fn start_due(self: &Arc<Self>, progress: &mut Progress) -> Duration {
         loop {
-            let room = progress.room(&self.config);
+            let room = progress.room(&self.config, self.clock.monotonic());
             if room.total == 0 {
                 return self.config.poll_interval;
             }
@@ -168,11 +181,16 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             domain = %claim.next_hop,
             attempt = claim.attempt,
         );
-        let (delivery, next_hop) = (claim.delivery, claim.next_hop.clone());
+        let running = Running {
+            delivery: claim.delivery,
+            next_hop: claim.next_hop.clone(),
+            attempt: claim.attempt,
+            since: self.clock.monotonic(),
+        };
         let queue = Arc::clone(self);
         let task = async move { queue.attempt(&claim).await };
         let handle = progress.tasks.spawn(task.instrument(span));
-        progress.started(handle.id(), delivery, next_hop);
+        progress.running.insert(handle.id(), running);
     }
 
     /// Tries a delivery once and keeps what came of it.
@@ -271,7 +289,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         {
             progress.tasks.shutdown().await;
         }
-        for (delivery, _) in progress.running.into_values() {
+        for Running { delivery, .. } in progress.running.into_values() {
             if let Err(error) = self.spool.unclaim(delivery, self.clock.now()).await {
                 tracing::error!(target: "byrnie::queue", %error, "could not give back");
             }
@@ -290,29 +308,57 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
 struct Progress {
     tasks: JoinSet<()>,
     /// What each task works on.
-    running: HashMap<task::Id, (DeliveryId, MailDomain)>,
+    running: HashMap<task::Id, Running>,
+}
+
+/// An attempt in progress.
+struct Running {
+    delivery: DeliveryId,
+    next_hop: MailDomain,
+    /// Which attempt it is: 1 for the first.
+    attempt: u32,
+    since: Instant,
+}
+
+impl Running {
+    /// Whether it was tried before.
+    fn is_retry(&self) -> bool {
+        self.attempt > 1
+    }
 }
 
 impl Progress {
-    /// A task works on a delivery.
-    fn started(&mut self, id: task::Id, delivery: DeliveryId, next_hop: MailDomain) {
-        self.running.insert(id, (delivery, next_hop));
-    }
-
     /// A task has ended; gives what it worked on.
     fn ended(&mut self, id: task::Id) -> Option<DeliveryId> {
-        self.running.remove(&id).map(|(delivery, _)| delivery)
+        self.running.remove(&id).map(|running| running.delivery)
     }
 
     /// What else can be started.
-    fn room(&self, config: &QueueConfig) -> Room {
+    fn room(&self, config: &QueueConfig, now: Instant) -> Room {
         let mut by_hop: HashMap<&MailDomain, u32> = HashMap::new();
-        for (_, hop) in self.running.values() {
-            *by_hop.entry(hop).or_default() += 1;
+        for running in self.running.values() {
+            *by_hop.entry(&running.next_hop).or_default() += 1;
         }
-        let in_all = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+        let count = |which: &dyn Fn(&Running) -> bool| {
+            let number = self.running.values().filter(|one| which(one)).count();
+            u32::try_from(number).unwrap_or(u32::MAX)
+        };
+        let is_slow = |one: &Running| now.saturating_duration_since(one.since) >= config.slow_after;
+        // Neither among the slow ones do retries take the places of first attempts.
+        let slow_retries =
+            count(&|one| is_slow(one) && one.is_retry()).min(half(config.slow_deliveries_max));
+        let slow_firsts = count(&|one| is_slow(one) && !one.is_retry())
+            .min(config.slow_deliveries_max.saturating_sub(slow_retries));
+        let retries = count(&Running::is_retry).saturating_sub(slow_retries);
+        let firsts = count(&|one| !one.is_retry()).saturating_sub(slow_firsts);
+        let total = config
+            .deliveries_max
+            .saturating_sub(retries.saturating_add(firsts));
         Room {
-            total: config.deliveries_max.saturating_sub(in_all),
+            total,
+            retries: half(config.deliveries_max)
+                .saturating_sub(retries)
+                .min(total),
             per_next_hop: config.deliveries_per_next_hop_max,
             in_progress: by_hop
                 .into_iter()
@@ -320,6 +366,11 @@ impl Progress {
                 .collect(),
         }
     }
+}
+
+/// Half of a bound, and not nothing.
+fn half(bound: u32) -> u32 {
+    bound.div_ceil(2)
 }
 
 /// The recipients of a claim, by what is to be done about them.

@@ -258,6 +258,52 @@ async fn no_more_is_in_progress_than_there_is_room_for() {
 }
 
 #[tokio::test]
+async fn retries_leave_room_for_first_attempts() {
+    let mut world = World::with(|config| config.deliveries_max = 4);
+    for number in 0..6 {
+        world.accept(&[&format!("a@dead{number}.example")]).await;
+        world.jobs.next().await.end(deferred(1));
+        world
+            .until(|lines| lines.iter().all(|line| line.attempts == 1))
+            .await;
+    }
+    world.pass(Duration::from_secs(300));
+    let retries = [world.jobs.next().await, world.jobs.next().await];
+    assert!(retries.iter().all(|job| job.claim.attempt == 2));
+    for name in ["alive", "lively"] {
+        world.accept(&[&format!("b@{name}.example")]).await;
+        let job = world.jobs.next().await;
+        assert_eq!(hops(&[job]), [format!("{name}.example")]);
+    }
+    assert!(world.jobs.is_idle());
+}
+
+#[tokio::test]
+async fn slow_attempts_make_room_up_to_a_bound() {
+    let mut world = World::with(|config| {
+        config.deliveries_max = 2;
+        config.slow_deliveries_max = 3;
+        config.slow_after = Duration::ZERO;
+    });
+    for number in 0..6 {
+        world
+            .accept_quietly(&[&format!("a@dead{number}.example")])
+            .await;
+    }
+    world.wake.notify_one();
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        slow.push(world.jobs.next().await);
+    }
+    let is_active = |line: &&Listed| line.state == DeliveryState::Active;
+    let lines = world.until(|lines| lines.len() == 6).await;
+    assert_eq!(lines.iter().filter(is_active).count(), 5);
+    assert!(world.jobs.is_idle());
+    slow.remove(0).end(delivered(1));
+    world.jobs.next().await;
+}
+
+#[tokio::test]
 async fn the_floor_goes_along_to_every_later_attempt() {
     let mut world = World::new();
     world.accept(&["a@one.example"]).await;

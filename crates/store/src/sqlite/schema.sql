@@ -38,7 +38,7 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_of_message ON deliveries (message_id);
-CREATE INDEX deliveries_due ON deliveries (next_hop, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_due ON deliveries (next_hop, state, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_active ON deliveries (state) WHERE state = 'active';
 
 CREATE TABLE recipients (
@@ -51,13 +51,16 @@ CREATE TABLE recipients (
 ) STRICT, WITHOUT ROWID;
 
 -- When the first delivery for each next hop falls due, so that a long queue for one busy next hop
--- does not have to be read to find work for the others. Kept by the triggers below.
+-- does not have to be read to find work for the others; by state, so that neither do many next hops
+-- that fail again and again. Kept by the triggers below.
 CREATE TABLE next_hops (
-    next_hop TEXT PRIMARY KEY,
-    due_at   INTEGER NOT NULL
+    next_hop TEXT    NOT NULL,
+    state    TEXT    NOT NULL CHECK (state IN ('incoming', 'deferred')),
+    due_at   INTEGER NOT NULL,
+    PRIMARY KEY (next_hop, state)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX next_hops_due ON next_hops (due_at);
+CREATE INDEX next_hops_due ON next_hops (state, due_at);
 
 -- How many messages, and deliveries by state, so that nobody has to count rows.
 CREATE TABLE counters (
@@ -79,26 +82,41 @@ END;
 CREATE TRIGGER delivery_new AFTER INSERT ON deliveries BEGIN
     UPDATE counters SET count = count + 1 WHERE name = NEW.state;
     DELETE FROM next_hops WHERE next_hop = NEW.next_hop;
-    INSERT INTO next_hops (next_hop, due_at)
-        SELECT NEW.next_hop, due_at FROM deliveries
-        WHERE next_hop = NEW.next_hop AND due_at IS NOT NULL ORDER BY due_at LIMIT 1;
+    INSERT INTO next_hops (next_hop, state, due_at)
+        SELECT next_hop, state, due_at FROM deliveries
+        WHERE next_hop = NEW.next_hop AND state = 'incoming' AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT 1;
+    INSERT INTO next_hops (next_hop, state, due_at)
+        SELECT next_hop, state, due_at FROM deliveries
+        WHERE next_hop = NEW.next_hop AND state = 'deferred' AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT 1;
 END;
 
 CREATE TRIGGER delivery_moved AFTER UPDATE OF state, due_at ON deliveries BEGIN
     UPDATE counters SET count = count - 1 WHERE name = OLD.state;
     UPDATE counters SET count = count + 1 WHERE name = NEW.state;
     DELETE FROM next_hops WHERE next_hop = NEW.next_hop;
-    INSERT INTO next_hops (next_hop, due_at)
-        SELECT NEW.next_hop, due_at FROM deliveries
-        WHERE next_hop = NEW.next_hop AND due_at IS NOT NULL ORDER BY due_at LIMIT 1;
+    INSERT INTO next_hops (next_hop, state, due_at)
+        SELECT next_hop, state, due_at FROM deliveries
+        WHERE next_hop = NEW.next_hop AND state = 'incoming' AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT 1;
+    INSERT INTO next_hops (next_hop, state, due_at)
+        SELECT next_hop, state, due_at FROM deliveries
+        WHERE next_hop = NEW.next_hop AND state = 'deferred' AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT 1;
 END;
 
 CREATE TRIGGER delivery_gone AFTER DELETE ON deliveries BEGIN
     UPDATE counters SET count = count - 1 WHERE name = OLD.state;
     DELETE FROM next_hops WHERE next_hop = OLD.next_hop;
-    INSERT INTO next_hops (next_hop, due_at)
-        SELECT OLD.next_hop, due_at FROM deliveries
-        WHERE next_hop = OLD.next_hop AND due_at IS NOT NULL ORDER BY due_at LIMIT 1;
+    INSERT INTO next_hops (next_hop, state, due_at)
+        SELECT next_hop, state, due_at FROM deliveries
+        WHERE next_hop = OLD.next_hop AND state = 'incoming' AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT 1;
+    INSERT INTO next_hops (next_hop, state, due_at)
+        SELECT next_hop, state, due_at FROM deliveries
+        WHERE next_hop = OLD.next_hop AND state = 'deferred' AND due_at IS NOT NULL
+        ORDER BY due_at LIMIT 1;
 END;
 
 -- What was tried; outlives the message.

@@ -1,5 +1,7 @@
 //! The daemon's side of the spool, on the database.
 
+use std::collections::HashMap;
+
 use aws_lc_rs::digest;
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
@@ -81,11 +83,15 @@ impl Spool for SqliteStore {
     async fn next_due(&self, room: Room) -> Result<Option<UnixTime>, StoreError> {
         self.workers
             .read(move |db| {
-                let hops = due_hops(db, i64::MAX, room.in_progress.len().saturating_add(1))?;
+                let in_progress = in_progress(&room);
+                let hops = due_hops(db, i64::MAX, &room, in_progress.len().saturating_add(1))?;
                 Ok(hops
                     .into_iter()
-                    .find(|(hop, _)| room_for(&room, hop) > 0)
-                    .map(|(_, due_at)| due_at))
+                    .find(|due| {
+                        let busy = in_progress.get(&due.next_hop).copied().unwrap_or_default();
+                        busy < room.per_next_hop
+                    })
+                    .map(|due| due.due_at))
             })
             .await
     }
@@ -311,26 +317,38 @@ fn honour_removals(db: &Connection) -> Result<(), StoreError> {
 fn claim(db: &Connection, now: UnixTime, room: &Room) -> Result<Claimed, StoreError> {
     let mut claimed = Claimed::default();
     let mut left = room.total;
+    let mut retries_left = room.retries;
+    let mut in_progress = in_progress(room);
     // Hops without room stand in front of the others for as long as they are busy, and there are no
     // more of them than deliveries in progress.
     let total = usize::try_from(room.total).unwrap_or(usize::MAX);
     let hops = due_hops(
         db,
         now.as_i64(),
-        total.saturating_add(room.in_progress.len()),
+        room,
+        total.saturating_add(in_progress.len()),
     )?;
-    for (hop, _) in hops {
-        let limit = room_for(room, &hop).min(left);
+    for due in hops {
+        let busy = in_progress.entry(due.next_hop.clone()).or_default();
+        let room_left = match due.kind {
+            Kind::First => left,
+            Kind::Retry => left.min(retries_left),
+        };
+        let limit = room.per_next_hop.saturating_sub(*busy).min(room_left);
         if limit == 0 {
             continue;
         }
-        for (delivery, id) in due_deliveries(db, &hop, now, limit)? {
+        for (delivery, id) in due_deliveries(db, &due, now, limit)? {
             match read_claim(db, delivery) {
                 Ok(claim) => {
                     let sql = "UPDATE deliveries SET state = 'active', due_at = NULL WHERE id = ?1";
                     run(db, sql, params![delivery])?;
                     claimed.claims.push(claim);
+                    *busy += 1;
                     left = left.saturating_sub(1);
+                    if due.kind == Kind::Retry {
+                        retries_left = retries_left.saturating_sub(1);
+                    }
                 }
                 Err(StoreError::Damaged(what)) => {
                     let queue_id = queue_id(id)?;
@@ -344,50 +362,101 @@ fn claim(db: &Connection, now: UnixTime, room: &Room) -> Result<Claimed, StoreEr
     Ok(claimed)
 }
 
-/// Next hops with something due, earliest first, as they are written.
+/// A next hop with something due.
+struct DueHop {
+    /// As it is written.
+    next_hop: String,
+    /// What is due.
+    kind: Kind,
+    /// Since when, or from when on.
+    due_at: UnixTime,
+}
+
+/// Which attempt is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// The first.
+    First,
+    /// Another one.
+    Retry,
+}
+
+impl Kind {
+    /// The state of deliveries of which such an attempt is due.
+    fn state(self) -> DeliveryState {
+        match self {
+            Self::First => DeliveryState::Incoming,
+            Self::Retry => DeliveryState::Deferred,
+        }
+    }
+}
+
+/// Next hops with something due that there is room for, earliest first; up to the limit of each kind.
 fn due_hops(
     db: &Connection,
     until: i64,
+    room: &Room,
     limit: usize,
-) -> Result<Vec<(String, UnixTime)>, StoreError> {
+) -> Result<Vec<DueHop>, StoreError> {
+    let mut hops = Vec::new();
+    for (kind, room) in [(Kind::First, room.total), (Kind::Retry, room.retries)] {
+        if room > 0 {
+            hops.extend(due_hops_of(db, until, kind, limit)?);
+        }
+    }
+    hops.sort_by_key(|due| due.due_at);
+    Ok(hops)
+}
+
+/// Next hops of which attempts of one kind are due, earliest first.
+fn due_hops_of(
+    db: &Connection,
+    until: i64,
+    kind: Kind,
+    limit: usize,
+) -> Result<Vec<DueHop>, StoreError> {
     db.prepare_cached(
-        "SELECT next_hop, due_at FROM next_hops WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        "SELECT next_hop, due_at FROM next_hops WHERE state = ?1 AND due_at <= ?2
+         ORDER BY due_at LIMIT ?3",
     )
     .and_then(|mut statement| {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         statement
-            .query_map(params![until, limit], |row| {
-                Ok((row.get(0)?, time(row.get(1)?)))
+            .query_map(params![kind.state().as_str(), until, limit], |row| {
+                Ok(DueHop {
+                    next_hop: row.get(0)?,
+                    kind,
+                    due_at: time(row.get(1)?),
+                })
             })?
             .collect()
     })
     .map_err(|error| failure(&error))
 }
 
-/// How many more deliveries a next hop may have in progress.
-fn room_for(room: &Room, hop: &str) -> u32 {
-    let in_progress = room
-        .in_progress
-        .iter()
-        .find(|(domain, _)| domain.to_string() == hop)
-        .map_or(0, |(_, in_progress)| *in_progress);
-    room.per_next_hop.saturating_sub(in_progress)
+/// How many deliveries each next hop has in progress, by the next hop as it is written.
+fn in_progress(room: &Room) -> HashMap<String, u32> {
+    let in_progress = room.in_progress.iter();
+    in_progress
+        .map(|(hop, count)| (hop.to_string(), *count))
+        .collect()
 }
 
 /// Deliveries for one next hop that are due, with their messages.
 fn due_deliveries(
     db: &Connection,
-    hop: &str,
+    due: &DueHop,
     now: UnixTime,
     limit: u32,
 ) -> Result<Vec<(i64, i64)>, StoreError> {
     db.prepare_cached(
-        "SELECT id, message_id FROM deliveries WHERE next_hop = ?1 AND due_at <= ?2
-         ORDER BY due_at LIMIT ?3",
+        "SELECT id, message_id FROM deliveries WHERE next_hop = ?1 AND state = ?2 AND due_at <= ?3
+         ORDER BY due_at LIMIT ?4",
     )
     .and_then(|mut statement| {
+        let state = due.kind.state().as_str();
         statement
-            .query_map(params![hop, now.as_i64(), limit], |row| {
+            .query_map(params![due.next_hop, state, now.as_i64(), limit], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?
             .collect()

@@ -209,6 +209,47 @@ async fn the_earliest_is_claimed_first_and_a_busy_next_hop_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn first_attempts_do_not_wait_behind_next_hops_that_fail_again_and_again() {
+    let spool = TestSpool::new();
+    for number in 0..30 {
+        spool.accept(&[&format!("a@dead{number}.example")]).await;
+    }
+    for claim in spool.store.claim(NOW, room(99, 9)).await.unwrap().claims {
+        spool.finish(&claim, Outcome::Defer).await;
+    }
+    let fresh = spool.accept_at(&["b@alive.example"], LATER).await;
+    let retries_at_most = |retries| Room {
+        retries,
+        ..room(4, 9)
+    };
+    // Without room for a further attempt, only the first ones are seen.
+    let due = spool.store.next_due(retries_at_most(0)).await;
+    assert_eq!(due, Ok(Some(LATER)));
+    let claimed = spool.store.claim(LATER, retries_at_most(2)).await.unwrap();
+    let attempts: Vec<u32> = claimed.claims.iter().map(|claim| claim.attempt).collect();
+    assert_eq!(attempts, [1, 2, 2]);
+    assert_eq!(claimed.claims[0].queue_id, fresh);
+    let due = spool.store.next_due(retries_at_most(0)).await;
+    assert_eq!(due, Ok(None));
+}
+
+#[tokio::test]
+async fn a_next_hop_shares_its_room_among_first_attempts_and_others() {
+    let spool = TestSpool::new();
+    for _ in 0..3 {
+        spool.accept(&["a@one.example"]).await;
+    }
+    for claim in spool.store.claim(NOW, room(9, 9)).await.unwrap().claims {
+        spool.finish(&claim, Outcome::Defer).await;
+    }
+    for _ in 0..3 {
+        spool.accept_at(&["b@one.example"], LATER).await;
+    }
+    let claimed = spool.store.claim(LATER, room(9, 4)).await.unwrap();
+    assert_eq!(claimed.claims.len(), 4);
+}
+
+#[tokio::test]
 async fn nothing_is_claimed_before_its_time() {
     let spool = TestSpool::new();
     spool.accept(&["a@one.example"]).await;
@@ -1001,13 +1042,16 @@ impl Model {
         assert_eq!(depth.messages, u64::try_from(ids.len()).unwrap());
         assert_eq!(spool.count("pieces"), ids.len());
         let wrong_hops = "SELECT count(*) FROM (
-            SELECT next_hop, min(due_at) AS due_at FROM deliveries
-            WHERE due_at IS NOT NULL GROUP BY next_hop EXCEPT SELECT * FROM next_hops)";
+            SELECT next_hop, state, min(due_at) AS due_at FROM deliveries
+            WHERE due_at IS NOT NULL GROUP BY next_hop, state EXCEPT SELECT * FROM next_hops)";
+        let hops = "SELECT (SELECT count(*) FROM next_hops)
+            - (SELECT count(*) FROM (SELECT DISTINCT next_hop, state FROM deliveries
+               WHERE due_at IS NOT NULL))";
         let connection = Connection::open(spool.directory.path().join(DATABASE_FILE)).unwrap();
-        let wrong: i64 = connection
-            .query_row(wrong_hops, [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(wrong, 0);
+        for query in [wrong_hops, hops] {
+            let wrong: i64 = connection.query_row(query, [], |row| row.get(0)).unwrap();
+            assert_eq!(wrong, 0, "{query}");
+        }
     }
 }
 
@@ -1108,11 +1152,19 @@ impl TestSpool {
     }
 
     async fn accept(&self, recipients: &[&str]) -> QueueId {
+        self.accept_at(recipients, NOW).await
+    }
+
+    async fn accept_at(&self, recipients: &[&str], due_at: UnixTime) -> QueueId {
         let mut incoming = Incoming::begin(Arc::clone(&self.store), NOW);
         let id = incoming.id();
         incoming.write(BODY).await.unwrap();
+        let mut deliveries = deliveries(recipients);
+        for delivery in &mut deliveries {
+            delivery.due_at = due_at;
+        }
         incoming
-            .commit(envelope(recipients), NOW, deliveries(recipients))
+            .commit(envelope(recipients), NOW, deliveries)
             .await
             .unwrap();
         id
@@ -1323,6 +1375,7 @@ fn sts_record(name: &str, fetched_at: UnixTime) -> StsRecord {
 fn room(total: u32, per_next_hop: u32) -> Room {
     Room {
         total,
+        retries: total,
         per_next_hop,
         in_progress: vec![],
     }
