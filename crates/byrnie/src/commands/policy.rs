@@ -63,7 +63,7 @@ fn text(decision: &Decision, paint: Paint) -> String {
         Verdict::Encrypt | Verdict::Opportunistic | Verdict::Wait => paint.yellow(&word),
         Verdict::Reject => paint.red(&word),
     };
-    let plain = decision.explanation().to_string();
+    let plain = output::visible(&decision.explanation().to_string());
     plain.replacen(&word, &coloured, 1) + "\n"
 }
 
@@ -245,3 +245,26 @@ fn dnssec<T>(answer: &Result<Secured<T>, LookupError>) -> &'static str {
 
 /// How many domains are looked at side by side.
 const DOMAINS_AT_ONCE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use byrnie_policy::Reason;
+
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_s_server_says_cannot_steer_the_terminal() {
+        let decision = Decision {
+            domain: "example.org".parse().unwrap(),
+            verdict: Verdict::Wait,
+            hosts: Vec::new(),
+            reasons: vec![Reason::MxUnknown {
+                error: LookupError::Failed(String::from("\u{1b}]0;owned\u{7}\u{9b}2J")),
+            }],
+            promised: None,
+        };
+        let shown = text(&decision, Paint::for_stdout());
+        assert!(shown.contains("]0;owned"), "{shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown:?}");
+    }
+}
