@@ -97,6 +97,30 @@ async fn a_server_that_does_not_read_the_message_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_takes_an_octet_of_the_message_now_and_then_is_given_up() {
+    let (ours, mut theirs) = tokio::io::duplex(1_024);
+    tokio::spawn(async move {
+        for reply in ["220", "250", "250", "250", "354"] {
+            let line = format!("{reply} hi\r\n");
+            theirs.write_all(line.as_bytes()).await.unwrap();
+            if reply != "354" {
+                while theirs.read_u8().await.unwrap() != b'\n' {}
+            }
+        }
+        while theirs.read_u8().await.is_ok() {
+            sleep(Duration::from_secs(10)).await;
+        }
+    });
+    let mut connection = connect(ours).await.unwrap();
+    let begun = Instant::now();
+    let message = vec![b'x'; 1_000_000];
+    let sent = connection.send(&transaction(), &message[..]).await;
+    let error = sent.unwrap_err();
+    assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(180)));
+    assert_eq!(begun.elapsed().as_secs(), 180);
+}
+
+#[tokio::test(start_paused = true)]
 async fn leave_is_taken_without_waiting_for_long() {
     let (ours, theirs) = tokio::io::duplex(1_024);
     let replies = ["220 hi\r\n", "250 hi\r\n"].map(str::to_owned).to_vec();

@@ -109,9 +109,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     /// Gives an action where one came up before all was written.
     pub(super) async fn flush_watching(&mut self) -> Result<Option<ClientAction>, AttemptError> {
         let limit = self.timeouts.block;
+        // All of it has so much time, so that a server that takes an octet now and then gains nothing.
+        let deadline = Instant::now() + limit;
         let mut written = 0;
         loop {
-            let deadline = Instant::now() + limit;
             let output = self.session.output();
             let rest = output.get(written..).unwrap_or_default();
             if rest.is_empty() {
