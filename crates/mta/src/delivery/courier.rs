@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
@@ -19,6 +20,7 @@ use byrnie_smtp::ReplyClass;
 use byrnie_store::AttemptOutcome;
 use byrnie_store::Claim;
 use byrnie_store::Receipt;
+use tokio::time::Instant;
 
 use super::AddressOrder;
 use super::Decide;
@@ -87,11 +89,20 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
 }
 
 impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
-    /// Offers the message to one host after the other until one has spoken for all.
+    /// Offers the message to one host after the other until one has spoken for all, or until that has
+    /// taken too long.
     async fn try_hosts(&self, attempt: &mut Attempt<'_>, decision: &Decision) {
+        let begun = Instant::now();
         let hosts = hosts_to_try(decision.usable_hosts(), &mut fastrand::Rng::new());
+        if hosts.len() < decision.usable_hosts().count() {
+            attempt.passed_over();
+        }
         for (host, requirement) in hosts {
             for address in self.addresses.sort(&host.addresses) {
+                if begun.elapsed() >= ATTEMPT_TIME_MAX {
+                    attempt.passed_over();
+                    return attempt.no_host_is_left(decision);
+                }
                 let target = Target {
                     host: match attempt.claim.next_hop {
                         MailDomain::Name(_) => Some(host.host.clone()),
@@ -245,7 +256,12 @@ impl<'a> Attempt<'a> {
         groups
     }
 
-    /// Every host was tried.
+    /// Some host will not be tried, which might have what the others lack.
+    fn passed_over(&mut self) {
+        self.all_lack = false;
+    }
+
+    /// Every host was tried, or no more may be.
     fn no_host_is_left(&mut self, decision: &Decision) {
         let (host, reply, lacking) = match self.passed.take() {
             Some((host, failure)) => (host, failure.reply, self.all_lack),
@@ -396,3 +412,8 @@ fn silence(host: Option<DomainName>) -> Trouble {
         host,
     }
 }
+
+/// How long an attempt goes on to further hosts and addresses. One that is under way is not broken
+/// off, as it might have taken the message; but a domain with many hosts that say nothing must not
+/// hold the place of other mail for as long as their time-outs add up to.
+pub(super) const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10 * 60);

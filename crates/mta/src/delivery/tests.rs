@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
@@ -212,6 +213,56 @@ async fn a_decision_without_hosts_defers_or_bounces_at_once() {
     }
 }
 
+/// Behaviour rule 34 says "after the last MX", so one that was not tried keeps the message waiting.
+#[tokio::test]
+async fn hosts_past_the_bound_of_one_attempt_keep_a_message_from_bouncing() {
+    let hosts: Vec<HostDecision> = (1..=11)
+        .map(|number| {
+            host(
+                &format!("mx{number}.example"),
+                number,
+                &format!("192.0.2.{number}"),
+            )
+        })
+        .collect();
+    let mut world = World::new().domain("one.example", &hosts);
+    for number in 1..=11 {
+        let address = format!("192.0.2.{number}");
+        world = world.fails(&address, FailureClass::Missing, "550 5.7.30 no");
+    }
+    let report = world.deliver("one.example").await;
+    assert_eq!(world.tried().len(), 10);
+    assert_eq!(fates(&report), "deferred 550 5.7.30 no");
+}
+
+/// A domain may have forty addresses, each of which takes its time to say nothing.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_does_not_go_on_to_further_hosts_for_ever() {
+    let hosts: Vec<HostDecision> = (1..=10)
+        .map(|number| {
+            host(
+                &format!("mx{number}.example"),
+                number,
+                &format!("192.0.2.{number}"),
+            )
+        })
+        .collect();
+    let mut world = World::new().domain("one.example", &hosts);
+    for number in 1..=10 {
+        let address = format!("192.0.2.{number}");
+        world = world.fails(&address, FailureClass::Missing, "550 5.7.30 no");
+    }
+    *world.offer.takes.lock().unwrap() = Duration::from_secs(300);
+    let report = world.deliver("one.example").await;
+    assert_eq!(world.tried(), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(fates(&report), "deferred 550 5.7.30 no");
+    let outcomes: Vec<AttemptOutcome> = report.receipts.iter().map(|r| r.outcome).collect();
+    assert_eq!(
+        outcomes,
+        [AttemptOutcome::NextHost, AttemptOutcome::Deferred]
+    );
+}
+
 #[tokio::test]
 async fn each_recipient_gets_its_own_answer() {
     let world = World::new()
@@ -397,11 +448,15 @@ impl Decide for TestDecide {
 struct TestOffer {
     offers: Mutex<HashMap<IpAddr, Offered>>,
     targets: Mutex<Vec<Target>>,
+    /// How long each offer takes.
+    takes: Mutex<Duration>,
 }
 
 impl Offer for Arc<TestOffer> {
     async fn offer(&self, _: &Claim, target: &Target) -> Offered {
         self.targets.lock().unwrap().push(target.clone());
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         self.offers.lock().unwrap()[&target.address.ip()].clone()
     }
 }
