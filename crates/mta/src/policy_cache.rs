@@ -59,11 +59,16 @@ impl<S: StsRecords> PolicyCache for StoredPolicies<S> {
         limit: u32,
     ) -> Result<Vec<CachedPolicy>, CacheError> {
         let records = self.0.stale_sts_records(fetched_before, limit).await;
-        records
-            .map_err(|error| unreadable(&error))?
-            .iter()
-            .map(policy)
-            .collect()
+        let records = records.map_err(|error| unreadable(&error))?;
+        // One that cannot be read must not let all others expire.
+        let policies = records.iter().filter_map(|record| match policy(record) {
+            Ok(policy) => Some(policy),
+            Err(error) => {
+                tracing::error!(%error, "a policy is not refreshed");
+                None
+            }
+        });
+        Ok(policies.collect())
     }
 }
 
@@ -160,5 +165,17 @@ mod tests {
         store.put_sts_record(record).await.unwrap();
         let cache = StoredPolicies::new(Arc::new(store));
         assert!(cache.get(&domain).await.is_err());
+
+        // It does not keep others from being renewed.
+        let body = "version: STSv1\nmode: enforce\nmx: mx.b.example\nmax_age: 9\n";
+        let good = CachedPolicy::new(
+            "b.example".parse().unwrap(),
+            "1".parse().unwrap(),
+            UnixTime(6),
+            String::from(body),
+        )
+        .unwrap();
+        cache.put(good.clone()).await.unwrap();
+        assert_eq!(cache.stale(UnixTime(7), 9).await, Ok(vec![good]));
     }
 }
