@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod known_policies;
 mod log;
 mod output;
 mod resolving;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use byrnie_mta::StoredPolicies;
 use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
 use byrnie_net::dns::CacheBounds;
@@ -17,14 +18,13 @@ use byrnie_net::dns::TrustedPath;
 use byrnie_net::dns::TtlBounds;
 use byrnie_net::dns::nameservers;
 use byrnie_net::gather::Gatherer;
-use byrnie_net::sts::MemoryPolicyCache;
 use byrnie_net::sts::StsFetcher;
 use byrnie_net::sts::StsPolicies;
 use byrnie_net::tls::Roots;
-use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
+use byrnie_store::SqliteOptions;
+use byrnie_store::SqliteStore;
+use byrnie_store::StoreError;
 use rustls_pki_types::ServerName;
-use rustls_pki_types::pem::PemObject;
 
 use crate::cli::ConfigArgs;
 use crate::cli::ResolveArgs;
@@ -34,6 +34,7 @@ use crate::config::DnsMode;
 use crate::config::DnsTransport;
 use crate::config::File;
 use crate::failure::Failure;
+use crate::known_policies::KnownPolicies;
 
 /// The configuration, with the options of the command line in the place of its own words.
 ///
@@ -85,20 +86,34 @@ pub(crate) fn resolver(file: &File, clock: &Arc<dyn Clock>) -> Result<Resolver, 
     Resolver::new(&config, Arc::clone(clock)).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Gathers evidence without a gateway: policies are fetched anew, and forgotten at the end.
+/// Gathers evidence beside the gateway: with the policies that it knows, and without writing any.
 ///
 /// # Errors
-/// A file cannot be read, or the resolver cannot work.
-pub(crate) fn gatherer(file: &File) -> Result<Gatherer<Resolver, MemoryPolicyCache>, Failure> {
+/// A file or the gateway's spool cannot be read, or the resolver cannot work.
+pub(crate) fn gatherer(file: &File) -> Result<Gatherer<Resolver, KnownPolicies>, Failure> {
     let clock = clock();
     let resolver = Arc::new(resolver(file, &clock)?);
     let tls = roots(file)?
         .https_client_config()
         .map_err(|error| Failure::runtime(error.to_string()))?;
     let fetcher = StsFetcher::new(Arc::clone(&resolver), tls).with_port(file.delivery.https_port);
-    let cache = Arc::new(MemoryPolicyCache::default());
+    let cache = Arc::new(KnownPolicies::new(gateway_policies(file)?));
     let policies = StsPolicies::new(Arc::clone(&resolver), cache, fetcher, clock);
     Ok(Gatherer::new(resolver, Arc::new(policies)))
+}
+
+/// The policies that the gateway keeps; `None` where there is no gateway.
+///
+/// # Errors
+/// There is a spool and it cannot be read. Without its policies the answer could be weaker than what
+/// the gateway demands.
+fn gateway_policies(file: &File) -> Result<Option<StoredPolicies<SqliteStore>>, Failure> {
+    match SqliteStore::attach(SqliteOptions::in_directory(&file.queue.spool)) {
+        Ok(store) => Ok(Some(StoredPolicies::new(Arc::new(store)))),
+        Err(StoreError::NoSpool(_)) => Ok(None),
+        Err(error) => Err(Failure::runtime(error.to_string())
+            .hint("the gateway's MTA-STS policies count; run as the user of the gateway")),
+    }
 }
 
 /// How to ask the DNS.
@@ -127,7 +142,7 @@ fn dns(dns: &Dns, file: &File) -> Result<DnsConfig, Failure> {
         (DnsTransport::Tls, Some(name)) => Transport::Tls {
             server_name: ServerName::try_from(name.to_string())
                 .map_err(|error| Failure::usage(error.to_string()))?,
-            roots: Arc::new(root_store(file)?),
+            roots: Arc::clone(roots(file)?.store()),
         },
     };
     config.attempt_timeout = dns.server_timeout.0;
@@ -143,19 +158,6 @@ fn dns(dns: &Dns, file: &File) -> Result<DnsConfig, Failure> {
         ..TtlBounds::default()
     };
     Ok(config)
-}
-
-/// The same authorities as [`roots`], for DNS over TLS.
-fn root_store(file: &File) -> Result<RootCertStore, Failure> {
-    let mut store = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    if let Some(path) = &file.tls.ca_file {
-        let pem = read(path, "tls.ca_file")?;
-        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
-        store.add_parsable_certificates(certificates);
-    }
-    Ok(store)
 }
 
 /// Believes the AD bit over `path`.

@@ -15,8 +15,10 @@ use serde_json::Value;
 pub(crate) struct Played {
     /// How each scenario ended.
     pub(crate) outcome: Outcome,
-    /// What `byrnie policy --json` said about [`DOMAINS`] meanwhile.
+    /// What `byrnie policy --json` said about [`DOMAINS`] meanwhile, with the gateway's configuration.
     pub(crate) policies: Vec<Value>,
+    /// The same without a gateway, pointed at the lab by options alone.
+    pub(crate) elsewhere: Vec<Value>,
     /// What the program counted.
     pub(crate) metrics: String,
 }
@@ -25,6 +27,7 @@ pub(crate) struct Played {
 pub(crate) const DOMAINS: &[&str] = &[
     "dane-ee.test",
     "sts-good.test",
+    "sts-down.test",
     "plain.test",
     "null.test",
     "dns-silent.test",
@@ -47,23 +50,36 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_byrnie");
 async fn play(program: &Path) -> Played {
     let mut lab = Lab::raise(program, &Options::default()).await.unwrap();
     let outcome = lab.run(Format::Plain, &mut io::sink()).await.unwrap();
-    let mut options = vec![String::from("policy"), String::from("--json")];
-    options.extend(lab.world.resolve_options());
-    options.extend(DOMAINS.iter().map(|domain| String::from(*domain)));
-    let said =
-        tokio::task::spawn_blocking(move || Command::new(PROGRAM).args(options).output().unwrap());
-    let said = said.await.unwrap();
-    assert!(said.status.success(), "{said:?}");
-    let policies = String::from_utf8(said.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let configuration = lab.subject.plan.configuration_file();
+    let beside = vec![
+        String::from("--config"),
+        configuration.display().to_string(),
+    ];
+    let policies = ask(beside).await;
+    let elsewhere = ask(lab.world.resolve_options()).await;
     let metrics = crate::start::get(lab.subject.plan.metrics, "/metrics");
     lab.end().await.unwrap();
     Played {
         outcome,
         policies,
+        elsewhere,
         metrics,
     }
+}
+
+/// Asks `byrnie policy` about [`DOMAINS`].
+async fn ask(options: Vec<String>) -> Vec<Value> {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["policy", "--json"])
+        .args(options)
+        .args(DOMAINS);
+    let said = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let said = said.await.unwrap();
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8(said.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }

@@ -49,11 +49,29 @@ fn dane_hosts_carry_their_records_and_names() {
 
 #[test]
 fn policies_carry_where_they_came_from() {
-    check("sts-good.test", "/mta_sts/source", &json!("fetched"));
+    check("sts-good.test", "/mta_sts/source", &json!("cached"));
     check("sts-good.test", "/mta_sts/policy/mode", &json!("enforce"));
-    check("sts-good.test", "/mta_sts/age", &json!(0));
     check("dane-ee.test", "/mta_sts/policy", &Value::Null);
     check("dane-ee.test", "/mta_sts/source", &json!("absent"));
+}
+
+#[test]
+fn a_policy_that_only_the_gateway_knows_still_counts() {
+    check("sts-down.test", "/verdict", &json!("mta-sts"));
+    check("sts-down.test", "/mta_sts/source", &json!("cached"));
+}
+
+#[test]
+fn the_options_stand_in_for_the_configuration() {
+    for (domain, verdict) in [
+        ("dane-ee.test", "dane"),
+        ("sts-good.test", "mta-sts"),
+        ("sts-down.test", "opportunistic"),
+    ] {
+        let mut said = played().elsewhere.iter();
+        let about = said.find(|policy| policy["domain"] == domain).unwrap();
+        assert_eq!(about["verdict"], verdict, "{about}");
+    }
 }
 
 #[test]

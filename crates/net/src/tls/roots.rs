@@ -60,7 +60,8 @@ impl Roots {
     }
 
     /// The trust anchors.
-    pub(super) fn store(&self) -> &Arc<RootCertStore> {
+    #[must_use]
+    pub fn store(&self) -> &Arc<RootCertStore> {
         &self.store
     }
 }
