@@ -150,6 +150,8 @@ pub(crate) struct FaultySpool {
     pub(crate) damaged: Mutex<Option<String>>,
     /// What goes wrong with the next calls to `insert`.
     pub(crate) insert: Mutex<Vec<StoreError>>,
+    /// What goes wrong with the next calls to `unclaim` and `mark_corrupt`.
+    pub(crate) set_back: Mutex<Vec<StoreError>>,
 }
 
 impl FaultySpool {
@@ -160,7 +162,14 @@ impl FaultySpool {
             finish: Mutex::default(),
             damaged: Mutex::default(),
             insert: Mutex::default(),
+            set_back: Mutex::default(),
         }
+    }
+
+    /// What goes wrong with the next call to `unclaim` or `mark_corrupt`.
+    fn next_set_back(&self) -> Result<(), StoreError> {
+        let fault = self.set_back.lock().unwrap().pop();
+        fault.map_or(Ok(()), Err)
     }
 }
 
@@ -211,6 +220,7 @@ impl Spool for FaultySpool {
     }
 
     async fn unclaim(&self, delivery: DeliveryId, due_at: UnixTime) -> Result<(), StoreError> {
+        self.next_set_back()?;
         self.store.unclaim(delivery, due_at).await
     }
 
@@ -223,6 +233,7 @@ impl Spool for FaultySpool {
     }
 
     async fn mark_corrupt(&self, id: QueueId, what: String) -> Result<(), StoreError> {
+        self.next_set_back()?;
         self.store.mark_corrupt(id, what).await
     }
 

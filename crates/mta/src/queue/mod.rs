@@ -115,7 +115,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(ended) = progress.tasks.join_next_with_id() => {
-                    self.after(&mut progress, ended).await;
+                    self.after(&mut progress, ended);
                 }
                 () = self.wake.notified() => {}
                 () = time::sleep(wait) => {}
@@ -199,10 +199,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             Ok(Integrity::Intact) => {}
             Ok(Integrity::Damaged(what)) => {
                 events::corrupt(claim.queue_id, &what);
-                if let Err(error) = self.spool.mark_corrupt(claim.queue_id, what).await {
-                    self.store_failed("put aside", &error).await;
-                }
-                return;
+                return self.put_aside(claim, &what).await;
             }
             Err(error) => {
                 self.store_failed("read", &error).await;
@@ -252,23 +249,50 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         }
     }
 
-    /// Makes a delivery due again as if it had not been tried.
+    /// Puts a damaged message aside; goes on trying while the store fails.
+    async fn put_aside(&self, claim: &Claim, what: &str) {
+        loop {
+            match self
+                .spool
+                .mark_corrupt(claim.queue_id, what.to_owned())
+                .await
+            {
+                Ok(()) => return,
+                Err(error) if error.is_passing() => self.store_failed("put aside", &error).await,
+                // The delivery stays active and is looked at again after the next start.
+                Err(error) => return self.store_failed("put aside", &error).await,
+            }
+        }
+    }
+
+    /// Makes a delivery due again as if it had not been tried; goes on trying while the store fails.
     async fn give_back(&self, delivery: DeliveryId) {
-        let due_at = self.clock.now() + self.config.poll_interval;
-        if let Err(error) = self.spool.unclaim(delivery, due_at).await {
-            // It stays active, and is due after the next start.
-            self.store_failed("give back", &error).await;
+        loop {
+            let due_at = self.clock.now() + self.config.poll_interval;
+            match self.spool.unclaim(delivery, due_at).await {
+                Ok(()) => return,
+                Err(error) if error.is_passing() => self.store_failed("give back", &error).await,
+                // The delivery stays active and is due after the next start.
+                Err(error) => return self.store_failed("give back", &error).await,
+            }
         }
     }
 
     /// Takes note of the end of an attempt.
-    async fn after(&self, progress: &mut Progress, ended: Result<(task::Id, ()), task::JoinError>) {
+    fn after(
+        self: &Arc<Self>,
+        progress: &mut Progress,
+        ended: Result<(task::Id, ()), task::JoinError>,
+    ) {
         match ended {
-            Ok((id, ())) => _ = progress.ended(id),
+            Ok((id, ())) => drop(progress.running.remove(&id)),
             Err(error) => {
                 tracing::error!(target: "byrnie::queue", %error, "an attempt has panicked");
-                if let Some(delivery) = progress.ended(error.id()) {
-                    self.give_back(delivery).await;
+                if let Some(running) = progress.running.remove(&error.id()) {
+                    let (queue, delivery) = (Arc::clone(self), running.delivery);
+                    let task = async move { queue.give_back(delivery).await };
+                    let handle = progress.tasks.spawn(task);
+                    progress.running.insert(handle.id(), running);
                 }
             }
         }
@@ -328,11 +352,6 @@ impl Running {
 }
 
 impl Progress {
-    /// A task has ended; gives what it worked on.
-    fn ended(&mut self, id: task::Id) -> Option<DeliveryId> {
-        self.running.remove(&id).map(|running| running.delivery)
-    }
-
     /// What else can be started.
     fn room(&self, config: &QueueConfig, now: Instant) -> Room {
         let mut by_hop: HashMap<&MailDomain, u32> = HashMap::new();

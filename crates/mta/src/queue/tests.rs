@@ -16,6 +16,7 @@ use byrnie_store::Selection;
 use byrnie_store::Spool;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
+use byrnie_store::StoreError;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
@@ -420,6 +421,28 @@ async fn an_attempt_that_panics_is_made_again() {
         .await;
     world.pass(Duration::from_secs(1));
     assert_eq!(world.jobs.next().await.claim.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_busy_store_leaves_no_delivery_behind_that_nobody_works_on() {
+    let mut world = World::new();
+    world.accept(&["a@one.example"]).await;
+    let job = world.jobs.next().await;
+    *world.faulty.set_back.lock().unwrap() = vec![StoreError::Busy, StoreError::Full];
+    job.panic();
+    world
+        .until(|lines| lines[0].state == DeliveryState::Incoming)
+        .await;
+    world.pass(Duration::from_secs(1));
+    world.jobs.next().await.end(delivered(1));
+    world.until_empty().await;
+
+    *world.faulty.damaged.lock().unwrap() = Some(String::from("one octet is off"));
+    *world.faulty.set_back.lock().unwrap() = vec![StoreError::Busy];
+    world.accept(&["a@one.example"]).await;
+    world
+        .until(|lines| lines[0].state == DeliveryState::Corrupt)
+        .await;
 }
 
 #[tokio::test]
