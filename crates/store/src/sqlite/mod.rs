@@ -35,6 +35,10 @@ pub struct SqliteOptions {
     /// Octets on disk past which no message is accepted. What is in the queue still leaves it.
     /// Default 10 GiB.
     pub size_max: u64,
+    /// Octets that must be free on the disk for a message to be accepted. What is in the queue needs
+    /// some of them to leave it: on a full disk, nothing could even be recorded as delivered.
+    /// Default 64 MiB.
+    pub free_min: u64,
     /// Receipts that are kept. Default 1,000,000.
     pub receipts_max: u64,
     /// How long receipts are kept. Default 30 days.
@@ -50,6 +54,7 @@ impl SqliteOptions {
         Self {
             directory: directory.into(),
             size_max: 10 << 30,
+            free_min: 64 << 20,
             receipts_max: 1_000_000,
             receipt_age_max: Duration::from_secs(30 * 86_400),
             sts_records_max: 100_000,
@@ -80,11 +85,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Locked`] if another daemon works on it, and whatever the disk has to say.
     pub fn open(options: SqliteOptions) -> Result<Self, StoreError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(&options.directory)
-            .map_err(|error| io_failure(&options.directory, &error))?;
+        make_directory(&options.directory)?;
         let lock = lock(&options.directory.join(LOCK_FILE))?;
         let path = options.directory.join(DATABASE_FILE);
         // SQLite gives its other files the mode of this one.
@@ -144,6 +145,28 @@ impl SqliteStore {
             _lock: lock,
         })
     }
+}
+
+/// Makes a directory with all that is missing on the way to it, so that a power cut does not take it
+/// back with everything in it.
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory)
+        .map_err(|error| io_failure(directory, &error))?;
+    for made in missing {
+        let parent = made
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(|error| io_failure(parent, &error))?;
+    }
+    Ok(())
 }
 
 /// Takes the lock that a daemon holds for as long as it lives.

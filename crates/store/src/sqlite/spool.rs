@@ -11,12 +11,14 @@ use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
 
+use super::SqliteOptions;
 use super::SqliteStore;
 use super::commands::get;
 use super::commands::parsed;
 use super::commands::queue_id;
 use super::count;
 use super::failure;
+use super::io_failure;
 use super::small;
 use super::time;
 use super::to_json;
@@ -46,10 +48,10 @@ impl Spool for SqliteStore {
     }
 
     async fn stage(&self, id: QueueId, first: u32, pieces: Vec<Vec<u8>>) -> Result<(), StoreError> {
-        let size_max = self.options.size_max;
+        let options = self.options.clone();
         self.workers
             .write(move |db| {
-                check_room(db, octets_in(&pieces), size_max)?;
+                check_room(db, octets_in(&pieces), &options)?;
                 write_pieces(db, id, first, &pieces)
             })
             .await
@@ -60,10 +62,10 @@ impl Spool for SqliteStore {
     }
 
     async fn insert(&self, message: NewMessage) -> Result<(), StoreError> {
-        let size_max = self.options.size_max;
+        let options = self.options.clone();
         self.workers
             .write(move |db| {
-                check_room(db, octets_in(&message.pieces), size_max)?;
+                check_room(db, octets_in(&message.pieces), &options)?;
                 insert(db, &message)
             })
             .await
@@ -160,8 +162,8 @@ impl Spool for SqliteStore {
     }
 }
 
-/// Refuses more octets than the spool may hold.
-fn check_room(db: &Connection, more: u64, size_max: u64) -> Result<(), StoreError> {
+/// Refuses more octets than the spool may hold, or than the disk has room for.
+fn check_room(db: &Connection, more: u64, options: &SqliteOptions) -> Result<(), StoreError> {
     let number = |pragma: &str| -> Result<u64, StoreError> {
         db.pragma_query_value(None, pragma, |row| row.get(0))
             .map(count)
@@ -169,7 +171,14 @@ fn check_room(db: &Connection, more: u64, size_max: u64) -> Result<(), StoreErro
     };
     let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
     let used = pages.saturating_mul(number("page_size")?);
-    if used.saturating_add(more) > size_max {
+    if used.saturating_add(more) > options.size_max {
+        return Err(StoreError::Full);
+    }
+    let disk = rustix::fs::statvfs(&options.directory)
+        .map_err(|error| io_failure(&options.directory, &error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Everything is written twice: to the log, and from there to its place.
+    if free < options.free_min.saturating_add(more.saturating_mul(2)) {
         return Err(StoreError::Full);
     }
     Ok(())

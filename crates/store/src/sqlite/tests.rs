@@ -713,6 +713,29 @@ async fn a_full_spool_takes_nothing_in_and_still_lets_go() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_nothing_in_and_still_lets_go() {
+    let spool = TestSpool::new();
+    spool.accept(&["a@one.example"]).await;
+    let TestSpool { directory, store } = spool;
+    drop(store);
+    let options = SqliteOptions {
+        free_min: u64::MAX,
+        ..SqliteOptions::in_directory(directory.path())
+    };
+    let store = Arc::new(SqliteStore::open(options).unwrap());
+    let spool = TestSpool { directory, store };
+    let refused = whole(spool.store.next_id(NOW), &["a@one.example"]);
+    assert_eq!(spool.store.insert(refused).await, Err(StoreError::Full));
+    let mut incoming = Incoming::begin(Arc::clone(&spool.store), NOW);
+    let staged = incoming.write(&vec![0; SPILL_OCTETS]).await;
+    assert_eq!(staged, Err(StoreError::Full));
+
+    let claim = spool.claim_one(NOW).await;
+    let delivered = Outcome::All(RecipientState::Delivered);
+    assert_eq!(spool.finish(&claim, delivered).await, Finished::Retired);
+}
+
+#[tokio::test]
 async fn receipts_are_bounded_by_age_and_number() {
     let directory = TempDir::new().unwrap();
     let options = SqliteOptions {
