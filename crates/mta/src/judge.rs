@@ -72,7 +72,7 @@ fn literal_evidence(address: IpAddr, terms: Terms) -> Evidence {
         }],
         domain: name,
         expanded_domain: None,
-        mx: Ok(Secured::insecure(MxRrset::Implicit)),
+        mx: Ok(Secured::insecure(MxRrset::Literal)),
         sts: StsEvidence::NotAsked,
         rule,
         message: terms.demand,
@@ -131,29 +131,50 @@ mod tests {
         );
     }
 
+    /// Behaviour rules 34 and 35: no certificate proves an address, whoever has one for its reverse
+    /// name; so mail that demands one is refused.
     #[test]
-    fn a_literal_never_has_authenticated_tls_without_saying_so() {
-        for terms in [
-            Terms {
-                demand: TlsDemand::RequireTls,
-                ..Terms::default()
-            },
-            Terms {
-                at_least: Strength::Dane,
-                ..Terms::default()
-            },
-            Terms {
-                floor: Some(Strength::Dane),
-                ..Terms::default()
-            },
+    fn a_literal_is_never_authenticated() {
+        let literal = address("192.0.2.7");
+        for (terms, verdict) in [
+            (
+                Terms {
+                    demand: TlsDemand::RequireTls,
+                    ..Terms::default()
+                },
+                Verdict::Reject,
+            ),
+            (
+                Terms {
+                    at_least: Strength::MtaSts,
+                    ..Terms::default()
+                },
+                Verdict::Wait,
+            ),
+            (
+                Terms {
+                    at_least: Strength::Dane,
+                    ..Terms::default()
+                },
+                Verdict::Wait,
+            ),
+            (
+                Terms {
+                    floor: Some(Strength::Dane),
+                    ..Terms::default()
+                },
+                Verdict::Wait,
+            ),
         ] {
-            let decision = decide(&literal_evidence(address("192.0.2.7"), terms));
-            let weakest = decision.weakest();
-            assert!(
-                weakest.is_none_or(|weakest| weakest >= Strength::MtaSts),
-                "{terms:?}"
-            );
+            let decision = decide(&literal_evidence(literal, terms));
+            assert_eq!(decision.verdict, verdict, "{terms:?}");
         }
+        let terms = Terms {
+            at_least: Strength::Encrypt,
+            ..Terms::default()
+        };
+        let decision = decide(&literal_evidence(literal, terms));
+        assert_eq!(decision.verdict, Verdict::Encrypt);
     }
 
     fn address(text: &str) -> IpAddr {

@@ -287,7 +287,7 @@ fn mx_rrset(records: Vec<RecordData>) -> MxRrset {
 /// The hosts that are looked up, those of the lowest preference first, each once.
 fn hosts_to_look_up(domain: &DomainName, rrset: &MxRrset) -> Vec<(DomainName, u16)> {
     let records = match rrset {
-        MxRrset::Null | MxRrset::NoSuchDomain => return Vec::new(),
+        MxRrset::Null | MxRrset::NoSuchDomain | MxRrset::Literal => return Vec::new(),
         MxRrset::Implicit => return vec![(domain.clone(), 0)],
         MxRrset::Hosts(records) => records,
     };

@@ -52,7 +52,9 @@ pub fn decide(evidence: &Evidence) -> Decision {
                 let security = mx.security;
                 denied(evidence, security, Reason::NoSuchDomain { security })
             }
-            MxRrset::Implicit | MxRrset::Hosts(_) => judge_domain(evidence, &mx.value, mx.security),
+            MxRrset::Implicit | MxRrset::Hosts(_) | MxRrset::Literal => {
+                judge_domain(evidence, &mx.value, mx.security)
+            }
         },
     }
 }
@@ -135,7 +137,7 @@ fn judge_domain(evidence: &Evidence, rrset: &MxRrset, security: Security) -> Dec
 fn named_hosts<'a>(evidence: &'a Evidence, rrset: &'a MxRrset) -> BTreeSet<&'a DomainName> {
     match rrset {
         MxRrset::Hosts(records) => records.iter().map(|mx| &mx.host).collect(),
-        MxRrset::Implicit => BTreeSet::from([&evidence.domain]),
+        MxRrset::Implicit | MxRrset::Literal => BTreeSet::from([&evidence.domain]),
         MxRrset::Null | MxRrset::NoSuchDomain => BTreeSet::new(),
     }
 }
@@ -183,6 +185,8 @@ enum HostNames {
     Proven,
     /// Whoever forged the MX answer chose them.
     Unproven,
+    /// There is none: the next hop is an address.
+    Absent,
 }
 
 /// Why a host may not be used.
@@ -209,6 +213,7 @@ impl<'a> Terms<'a> {
     fn of(evidence: &'a Evidence, rrset: &MxRrset, security: Security) -> Self {
         let mx_secure = security == Security::Secure;
         let names = match rrset {
+            MxRrset::Literal => HostNames::Absent,
             MxRrset::Implicit => HostNames::Proven,
             MxRrset::Hosts(_) if mx_secure => HostNames::Proven,
             MxRrset::Hosts(_) | MxRrset::Null | MxRrset::NoSuchDomain => HostNames::Unproven,
@@ -228,6 +233,7 @@ impl<'a> Terms<'a> {
         if let Ok(mx) = &evidence.mx {
             let security = mx.security;
             reasons.push(match rrset {
+                MxRrset::Literal => Reason::AddressLiteral,
                 MxRrset::Implicit => Reason::ImplicitMx { security },
                 MxRrset::Hosts(_) | MxRrset::Null | MxRrset::NoSuchDomain => {
                     Reason::MxAnswered { security }
@@ -239,6 +245,7 @@ impl<'a> Terms<'a> {
         }
         match self.dane {
             DaneTerm::Applies | DaneTerm::Lifted => {}
+            DaneTerm::InsecureMx if self.names == HostNames::Absent => {}
             DaneTerm::InsecureMx => reasons.push(Reason::DaneNeedsSecureMx),
             DaneTerm::Ignored => reasons.push(Reason::OperatorIgnoresDane),
         }
@@ -466,15 +473,15 @@ impl<'a> Terms<'a> {
             Strength::Encrypt => Some(TlsRequirement::Encrypt),
             // A certificate proves a name. Where a forged MX answer could have chosen the name, it
             // proves something only if the name lies within the recipient's own domain.
-            Strength::MtaSts
-                if self.proves_name(host) || host.host.is_at_or_below(&self.evidence.domain) =>
-            {
+            Strength::MtaSts if self.proves_name(host) || self.is_within_domain(host) => {
                 Some(TlsRequirement::MtaSts {
                     mx_host: host.host.clone(),
                 })
             }
             Strength::MtaSts => {
-                reasons.push(Reason::HostNameUnproven);
+                if self.names == HostNames::Unproven {
+                    reasons.push(Reason::HostNameUnproven);
+                }
                 None
             }
             // Nobody can demand records that the domain does not publish.
@@ -534,6 +541,11 @@ impl<'a> Terms<'a> {
             StsTerm::Nothing | StsTerm::Unknown => false,
         };
         named || self.names == HostNames::Proven
+    }
+
+    /// Whether the host's name lies within the recipient's own domain.
+    fn is_within_domain(&self, host: &HostEvidence) -> bool {
+        self.names != HostNames::Absent && host.host.is_at_or_below(&self.evidence.domain)
     }
 }
 

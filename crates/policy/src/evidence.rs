@@ -46,6 +46,8 @@ pub enum MxRrset {
     Null,
     /// NXDOMAIN.
     NoSuchDomain,
+    /// Nobody asked: the next hop is an address, and its host has a name for want of a better one.
+    Literal,
 }
 
 /// One MX record.

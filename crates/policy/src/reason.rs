@@ -32,6 +32,8 @@ pub enum Reason {
         /// How well that is proven.
         security: Security,
     },
+    /// The next hop is an address, which has no name that could be proven.
+    AddressLiteral,
     /// The domain says that it takes no mail.
     NullMx,
     /// The domain does not exist.
@@ -240,6 +242,10 @@ impl fmt::Display for Reason {
                 "The domain has no MX records, so it is its own mail host; that is {}.",
                 Proven(*security)
             ),
+            Self::AddressLiteral => f.write_str(
+                "The recipient's domain is an address, which has no name that a certificate could \
+                 prove.",
+            ),
             Self::NullMx => f.write_str("The domain says that it takes no mail (null MX)."),
             Self::NoSuchDomain { security } => write!(
                 f,
@@ -424,6 +430,7 @@ impl Reason {
             | Self::WeakerThanEarlier { .. } => status(451, 4, 7, 5),
             Self::MxAnswered { .. }
             | Self::ImplicitMx { .. }
+            | Self::AddressLiteral
             | Self::HostsLeftOut { .. }
             | Self::StsOff
             | Self::StsAbsent
