@@ -72,19 +72,20 @@ pub struct ListFilter {
     pub state: Option<DeliveryState>,
     /// Only messages behind this one, to go on where a list ended.
     pub after: Option<QueueId>,
-    /// At most this many.
+    /// At most so many messages, each with all its deliveries that pass; so a list that goes on behind
+    /// the last message leaves nothing out.
     pub limit: u32,
 }
 
 impl Default for ListFilter {
-    /// The first thousand of everything.
+    /// The first hundred messages.
     fn default() -> Self {
         Self {
             next_hop: None,
             sender: None,
             state: None,
             after: None,
-            limit: 1000,
+            limit: 100,
         }
     }
 }

@@ -129,11 +129,18 @@ fn list(db: &Connection, filter: &ListFilter) -> Result<Vec<Listed>, StoreError>
                     (SELECT count(*) FROM recipients
                      WHERE delivery_id = deliveries.id AND recipients.state = 'pending')
              FROM messages JOIN deliveries ON message_id = messages.id
-             WHERE messages.id > ?1
+             WHERE messages.id IN
+                   (SELECT id FROM messages
+                    WHERE id > ?1
+                      AND (?3 IS NULL OR reverse_path = ?3)
+                      AND EXISTS (SELECT 1 FROM deliveries
+                                  WHERE message_id = messages.id
+                                    AND (?2 IS NULL OR next_hop = ?2)
+                                    AND (?4 IS NULL OR state = ?4))
+                    ORDER BY id LIMIT ?5)
                AND (?2 IS NULL OR next_hop = ?2)
-               AND (?3 IS NULL OR reverse_path = ?3)
                AND (?4 IS NULL OR state = ?4)
-             ORDER BY messages.id, deliveries.id LIMIT ?5",
+             ORDER BY messages.id, deliveries.id",
         )
         .map_err(|error| failure(&error))?;
     let rows = statement

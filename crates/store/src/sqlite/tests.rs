@@ -557,7 +557,7 @@ async fn a_list_is_filtered_and_can_be_continued() {
                 limit: 1,
                 ..everything()
             },
-            &[first],
+            &[first, first],
         ),
     ];
     for (filter, expected) in rows {
