@@ -61,6 +61,11 @@ impl TestClock {
         Self(AtomicU64::new(START.0))
     }
 
+    /// Sets the clock back.
+    pub(crate) fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(by.as_secs(), Ordering::SeqCst);
+    }
+
     /// Lets time pass.
     pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
@@ -196,6 +201,10 @@ impl Spool for FaultySpool {
 
     async fn recover(&self, now: UnixTime) -> Result<Recovered, StoreError> {
         self.store.recover(now).await
+    }
+
+    async fn hasten(&self, now: UnixTime, latest: UnixTime) -> Result<u64, StoreError> {
+        self.store.hasten(now, latest).await
     }
 
     async fn claim(&self, now: UnixTime, room: Room) -> Result<Claimed, StoreError> {

@@ -43,6 +43,13 @@ pub trait Spool: Send + Sync + 'static {
     /// After a start: what was active is due at once, what was staged is forgotten.
     fn recover(&self, now: UnixTime) -> impl Future<Output = Result<Recovered, StoreError>> + Send;
 
+    /// After the clock was set back: what would fall due after `latest` is due at once.
+    fn hasten(
+        &self,
+        now: UnixTime,
+        latest: UnixTime,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
     /// Takes deliveries that are due, earliest first, as far as there is room.
     fn claim(
         &self,

@@ -105,7 +105,11 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
     /// Works until `shutdown`, then ends what is in progress, within a bounded time.
     pub(crate) async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
-        let mut progress = Progress::default();
+        let mut progress = Progress {
+            // Nobody knows how the clock was set while no daemon ran.
+            looked_at: UnixTime(u64::MAX),
+            ..Progress::default()
+        };
         tokio::select! {
             () = &mut shutdown => return,
             () = self.recover() => {}
@@ -138,6 +142,14 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         }
     }
 
+    /// Corrects what was put off by a clock that ran ahead: no wait is longer than the longest.
+    async fn hasten(&self, now: UnixTime) -> Result<(), StoreError> {
+        let latest = now + self.config.retry.wait_longest();
+        let hastened = self.spool.hasten(now, latest).await?;
+        tracing::debug!(target: "byrnie::queue", hastened, "looked at the clock");
+        Ok(())
+    }
+
     /// Starts everything that is due and has room; says how long to wait at most.
     async fn start_due(self: &Arc<Self>, progress: &mut Progress) -> Duration {
         loop {
@@ -146,6 +158,13 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
                 return self.config.poll_interval;
             }
             let now = self.clock.now();
+            if now < progress.looked_at
+                && let Err(error) = self.hasten(now).await
+            {
+                self.store_failed("look at the clock", &error).await;
+                return Duration::ZERO;
+            }
+            progress.looked_at = now;
             match self.spool.next_due(room.clone()).await {
                 Ok(Some(due_at)) if due_at <= now => {}
                 Ok(Some(due_at)) => return due_at.since(now).min(self.config.poll_interval),
@@ -333,6 +352,8 @@ struct Progress {
     tasks: JoinSet<()>,
     /// What each task works on.
     running: HashMap<task::Id, Running>,
+    /// The time of the last look for work.
+    looked_at: UnixTime,
 }
 
 /// An attempt in progress.

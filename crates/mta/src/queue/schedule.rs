@@ -29,6 +29,12 @@ impl RetrySchedule {
             .unwrap_or(self.wait_max)
             .max(WAIT_FLOOR)
     }
+
+    /// The longest wait that there is.
+    #[must_use]
+    pub fn wait_longest(&self) -> Duration {
+        self.wait_after(u32::MAX, 1.0).max(self.wait_after(1, 1.0))
+    }
 }
 
 impl Default for RetrySchedule {

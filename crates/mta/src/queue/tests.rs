@@ -90,6 +90,24 @@ async fn nothing_is_tried_before_its_time() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_puts_nothing_off() {
+    let mut world = World::new();
+    world.accept(&["a@one.example"]).await;
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(1).await;
+    world.clock.set_back(Duration::from_secs(86_400));
+    world.wake.notify_one();
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(2).await;
+
+    // Also where nobody saw it happen.
+    world.queue.abort();
+    world.clock.set_back(Duration::from_secs(86_400));
+    let mut world = world.restart().await;
+    assert_eq!(world.jobs.next().await.claim.attempt, 3);
+}
+
+#[tokio::test]
 async fn at_the_end_of_its_time_a_message_goes_back() {
     let mut world = World::new();
     world.accept(&["a@one.example"]).await;

@@ -78,6 +78,18 @@ impl Spool for SqliteStore {
             .await
     }
 
+    async fn hasten(&self, now: UnixTime, latest: UnixTime) -> Result<u64, StoreError> {
+        self.workers
+            .write(move |db| {
+                run(
+                    db,
+                    "UPDATE deliveries SET due_at = ?1 WHERE due_at > ?2",
+                    params![now.as_i64(), latest.as_i64()],
+                )
+            })
+            .await
+    }
+
     async fn claim(&self, now: UnixTime, room: Room) -> Result<Claimed, StoreError> {
         self.workers.write(move |db| claim(db, now, &room)).await
     }

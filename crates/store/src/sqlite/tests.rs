@@ -209,6 +209,19 @@ async fn the_earliest_is_claimed_first_and_a_busy_next_hop_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn what_a_clock_that_ran_ahead_put_off_is_hastened() {
+    let spool = TestSpool::new();
+    spool.accept_at(&["a@one.example"], LATER).await;
+    spool
+        .accept_at(&["b@two.example"], UnixTime(LATER.0 + 1))
+        .await;
+    assert_eq!(spool.store.hasten(NOW, LATER).await, Ok(1));
+    let claimed = spool.store.claim(NOW, room(9, 9)).await.unwrap().claims;
+    let hops: Vec<String> = claimed.iter().map(|c| c.next_hop.to_string()).collect();
+    assert_eq!(hops, ["two.example"]);
+}
+
+#[tokio::test]
 async fn first_attempts_do_not_wait_behind_next_hops_that_fail_again_and_again() {
     let spool = TestSpool::new();
     for number in 0..30 {
