@@ -376,5 +376,5 @@ async fn keep_house<S: Spool, C: Clock>(store: Arc<S>, clock: Arc<C>, metrics: A
 /// How often the depth of the queue is measured.
 const HOUSE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Every hour.
-const ROUNDS_PER_PRUNING: u64 = 720;
+/// Every five minutes.
+const ROUNDS_PER_PRUNING: u64 = 60;

@@ -93,7 +93,8 @@ pub trait Spool: Send + Sync + 'static {
     /// How much lies in the spool.
     fn depth(&self) -> impl Future<Output = Result<Depth, StoreError>> + Send;
 
-    /// Drops receipts that are too many or too old; returns how many.
+    /// Drops receipts that are too many or too old, or that fill a spool which is nearly full; returns
+    /// how many.
     fn prune(&self, now: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 

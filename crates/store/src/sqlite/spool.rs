@@ -155,6 +155,7 @@ impl Spool for SqliteStore {
     async fn prune(&self, now: UnixTime) -> Result<u64, StoreError> {
         let oldest = now.0.saturating_sub(self.options.receipt_age_max.as_secs());
         let receipts_max = i64::try_from(self.options.receipts_max).unwrap_or(i64::MAX);
+        let size_wanted = self.options.size_max / 4 * 3;
         self.workers
             .write(move |db| {
                 let old = run(
@@ -164,11 +165,21 @@ impl Spool for SqliteStore {
                 )?;
                 let surplus = run(
                     db,
-                    "DELETE FROM receipts WHERE id <=
-                     (SELECT id FROM receipts ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+                    // They are numbered without end, and the first go first.
+                    "DELETE FROM receipts WHERE id <= (SELECT max(id) FROM receipts) - ?1",
                     params![receipts_max],
                 )?;
-                Ok(old + surplus)
+                let mut bulky = 0;
+                if octets_used(db)? > size_wanted {
+                    // Mail that waits to be accepted is worth more than proof of what was sent.
+                    bulky = run(
+                        db,
+                        "DELETE FROM receipts WHERE id <=
+                         ((SELECT min(id) FROM receipts) + (SELECT max(id) FROM receipts)) / 2",
+                        params![],
+                    )?;
+                }
+                Ok(old + surplus + bulky)
             })
             .await
     }
@@ -176,14 +187,7 @@ impl Spool for SqliteStore {
 
 /// Refuses more octets than the spool may hold, or than the disk has room for.
 fn check_room(db: &Connection, more: u64, options: &SqliteOptions) -> Result<(), StoreError> {
-    let number = |pragma: &str| -> Result<u64, StoreError> {
-        db.pragma_query_value(None, pragma, |row| row.get(0))
-            .map(count)
-            .map_err(|error| failure(&error))
-    };
-    let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
-    let used = pages.saturating_mul(number("page_size")?);
-    if used.saturating_add(more) > options.size_max {
+    if octets_used(db)?.saturating_add(more) > options.size_max {
         return Err(StoreError::Full);
     }
     let disk = rustix::fs::statvfs(&options.directory)
@@ -194,6 +198,17 @@ fn check_room(db: &Connection, more: u64, options: &SqliteOptions) -> Result<(),
         return Err(StoreError::Full);
     }
     Ok(())
+}
+
+/// Octets of the database that hold something.
+fn octets_used(db: &Connection) -> Result<u64, StoreError> {
+    let number = |pragma: &str| -> Result<u64, StoreError> {
+        db.pragma_query_value(None, pragma, |row| row.get(0))
+            .map(count)
+            .map_err(|error| failure(&error))
+    };
+    let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+    Ok(pages.saturating_mul(number("page_size")?))
 }
 
 /// Octets in pieces.

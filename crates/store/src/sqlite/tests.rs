@@ -771,6 +771,26 @@ async fn receipts_are_bounded_by_age_and_number() {
 }
 
 #[tokio::test]
+async fn receipts_make_room_for_mail() {
+    let directory = TempDir::new().unwrap();
+    let options = SqliteOptions {
+        size_max: 1024 * 1024,
+        ..SqliteOptions::in_directory(directory.path())
+    };
+    let store = Arc::new(SqliteStore::open(options).unwrap());
+    let spool = TestSpool { directory, store };
+    for _ in 0..10 {
+        spool.accept(&["a@one.example"]).await;
+        let claim = spool.claim_one(NOW).await;
+        let mut end = end_of(&claim, Outcome::All(RecipientState::Delivered));
+        end.receipts[0].reasons = vec!["x".repeat(90_000)];
+        spool.store.finish(end).await.unwrap();
+    }
+    assert_eq!(spool.store.prune(NOW).await, Ok(5));
+    assert_eq!(spool.store.prune(NOW).await, Ok(0));
+}
+
+#[tokio::test]
 async fn policies_survive_and_are_bounded() {
     let directory = TempDir::new().unwrap();
     let options = SqliteOptions {
