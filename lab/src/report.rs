@@ -225,7 +225,7 @@ impl<'a> Reporter<'a> {
                 " {mark} {name:names$}  {expected:expecteds$}  {got}"
             )?;
         }
-        let mut last = format!("\n{all} scenarios");
+        let mut last = format!("\n{}", scenario_count(all));
         // Writing to a String does not fail.
         let _ = match failed {
             0 => write!(last, ", all as they must be"),
@@ -258,6 +258,14 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
+/// So many scenarios, in words that fit the number.
+pub(crate) fn scenario_count(count: usize) -> String {
+    match count {
+        1 => String::from("1 scenario"),
+        _ => format!("{count} scenarios"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +288,7 @@ mod tests {
             text,
             "\n✓ name: Title\n       sent  to a@b\n\
              \n   scenario  expected   got\n ✓ name      delivered  delivered\n\
-             \n1 scenarios, all as they must be, in 1.2 s\n"
+             \n1 scenario, all as they must be, in 1.2 s\n"
         );
     }
 

@@ -25,8 +25,9 @@ use crate::report::Check;
 use crate::report::Format;
 use crate::report::Outcome;
 use crate::report::Reporter;
-use crate::report::ScenarioResult;
 use crate::report::Verdict;
+use crate::report::scenario_count;
+use crate::report::scenario_count;
 use crate::scenario;
 use crate::scenario::Scenario;
 use crate::scenario::Step;
@@ -97,8 +98,8 @@ impl Lab {
     ) -> Result<Outcome, LabError> {
         let mut reporter = Reporter::new(format, out);
         let smtp = self.subject.plan.smtp;
-        let count = self.sites.len();
-        let intro = format!("{count} scenarios; the program under test takes mail at {smtp}");
+        let scenarios = scenario_count(self.sites.len());
+        let intro = format!("{scenarios}; the program under test takes mail at {smtp}");
         reporter.note(&intro).map_err(write_failed())?;
         let started = Instant::now();
         let mut playing = JoinSet::new();
