@@ -656,7 +656,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_adds_a_line_or_an_octet_beyond_ascii(reply in ".{0,400}", explanation in ".{0,400}") {
+        fn no_text_adds_a_line_or_an_octet_beyond_ascii(
+            reply in "[ -~é\r\n\u{1b}]{0,400}",
+            explanation in "[ -~é\r\n\u{1b}]{0,400}",
+        ) {
             let host = "relay.example".parse().unwrap();
             let to = "a@example.org".parse().unwrap();
             let mut dsn = dsn(&host, &to);

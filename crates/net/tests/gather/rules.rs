@@ -123,6 +123,22 @@ async fn rule_15_a_tlsa_answer_is_found_absent_or_failed() {
     }
 }
 
+/// Whoever drops the answers about one family must not thereby hide where the aliases lead.
+#[tokio::test(start_paused = true)]
+async fn rule_17_aliases_are_those_of_the_family_that_has_addresses() {
+    let steps = [(Security::Secure, "mx.example.org", "host.example.net")];
+    for silent in [failed(), bogus(), nothing(Security::Secure)] {
+        let world = one_host(Security::Secure);
+        world.dns.set("mx.example.org", RecordType::A, silent);
+        let addresses = records(Security::Secure, vec![ipv6()]);
+        let answer = over(addresses, &steps);
+        world.dns.set("mx.example.org", RecordType::Aaaa, answer);
+        world.dns.tlsa("host.example.net", tlsa(Security::Secure));
+        world.dns.tlsa("mx.example.org", nothing(Security::Secure));
+        assert_found(&tlsa_evidence(&world).await, "host.example.net");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_17_behind_a_secure_alias_the_expanded_name_goes_first() {
     let world = alias(Security::Secure, Security::Secure);
