@@ -1,9 +1,15 @@
 //! What is written to standard error while byrnie serves.
 
+use std::fmt;
 use std::io;
 use std::io::IsTerminal;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format;
+use tracing_subscriber::fmt::format::Writer;
 
 use crate::config::LogFormat;
 use crate::failure::Failure;
@@ -23,7 +29,7 @@ pub(crate) fn start(format: LogFormat, level: &str) -> Result<(), Failure> {
         .with_writer(io::stderr)
         .with_ansi(output::colour_is_wanted() && io::stderr().is_terminal());
     let started = match format {
-        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Text => subscriber.fmt_fields(fields()).try_init(),
         LogFormat::Json => subscriber
             .json()
             .flatten_event(true)
@@ -32,4 +38,105 @@ pub(crate) fn start(format: LogFormat, level: &str) -> Result<(), Failure> {
             .try_init(),
     };
     started.map_err(|error| Failure::runtime(error.to_string()))
+}
+
+/// The fields of an event in text, parted by blanks.
+fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
+    format::debug_fn(write_field).delimited(" ")
+}
+
+/// Writes one field.
+///
+/// A value of more than one word stands in quotes, whoever wrote it: the reply of a server must not
+/// pass for fields that byrnie adds.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() == "message" {
+        return write!(writer, "{value:?}");
+    }
+    let text = format!("{value:?}");
+    if is_quoted(&text) || text.chars().all(is_plain) {
+        write!(writer, "{}={text}", field.name())
+    } else {
+        write!(writer, "{}={text:?}", field.name())
+    }
+}
+
+/// Whether a text is one string in quotes, as `Debug` writes it, and nothing behind it.
+fn is_quoted(text: &str) -> bool {
+    let inside = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let Some(inside) = inside else { return false };
+    let mut escaped = false;
+    for c in inside.chars() {
+        match c {
+            '"' if !escaped => return false,
+            c if c.is_control() => return false,
+            c => escaped = c == '\\' && !escaped,
+        }
+    }
+    !escaped
+}
+
+/// Whether a character needs no quotes around it.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '=')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_cannot_pass_for_a_field() {
+        check(
+            "250 ok authenticated_by=dane",
+            r#"said reply="250 ok authenticated_by=dane""#,
+        );
+        check(
+            "250 \" authenticated_by=dane \"",
+            r#"said reply="250 \" authenticated_by=dane \"""#,
+        );
+        check(
+            r#""ok" authenticated_by="dane""#,
+            r#"said reply="\"ok\" authenticated_by=\"dane\"""#,
+        );
+        check("250", "said reply=250");
+        check("\u{202e}250", r#"said reply="\u{202e}250""#);
+    }
+
+    #[track_caller]
+    fn check(reply: &str, expected: &str) {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink(Arc::clone(&written));
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || sink.clone())
+            .without_time()
+            .with_level(false)
+            .with_target(false)
+            .with_ansi(false)
+            .fmt_fields(fields())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || tracing::info!(%reply, "said"));
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.trim_end(), expected);
+    }
+
+    /// Keeps what is written.
+    #[derive(Clone)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 }
