@@ -218,7 +218,7 @@ pub(crate) struct Delivery {
     pub(crate) https_port: u16,
     /// Which addresses of a host to try, and in which order.
     pub(crate) addresses: Addresses,
-    /// The most deliveries at once.
+    /// The most deliveries at once, besides twice as many that wait for slow hosts.
     pub(crate) max_deliveries: u32,
     /// The most deliveries at once to one domain.
     pub(crate) max_deliveries_per_domain: u32,

@@ -52,6 +52,8 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
             },
             lifetime: file.queue.lifetime.0,
             deliveries_max: file.delivery.max_deliveries,
+            // Whoever asks for more at once has the memory for more that wait.
+            slow_deliveries_max: file.delivery.max_deliveries.saturating_mul(2),
             deliveries_per_next_hop_max: file.delivery.max_deliveries_per_domain,
             ..QueueConfig::default()
         },
