@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
     // 1: one crate for each family of standards; pure
     ("dane", &["base"]),
+    ("dnssec", &["base"]),
     ("mta-sts", &["base"]),
     ("smtp", &["base"]),
     // 2: the decision; pure

@@ -1,0 +1,208 @@
+//! Judging what an answer says about one name: records, or their absence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use byrnie_base::UnixTime;
+use domain::base::Name;
+use domain::base::ParsedName;
+use domain::base::iana::Rtype;
+use domain::rdata::Soa;
+
+use crate::denial::Absence;
+use crate::denial::Denial;
+use crate::denial::WildcardProof;
+use crate::fault::Rule;
+use crate::message::Question;
+use crate::message::Response;
+use crate::message::SignedSet;
+use crate::name;
+use crate::signature::Verifier;
+use crate::validation::NXDOMAIN;
+use crate::validation::Stop;
+use crate::validation::Validation;
+use crate::verdict::Insecure;
+use crate::verdict::InsecureProof;
+use crate::verdict::Kind;
+use crate::walk::Destination;
+use crate::walk::Reached;
+use crate::walk::fault;
+
+/// What was judged, if not bogus.
+pub(crate) struct Judged {
+    /// Why it is insecure; `None` if it is secure.
+    pub(crate) insecure: Option<Insecure>,
+    /// Until when it may be kept.
+    pub(crate) expires: UnixTime,
+}
+
+impl Validation {
+    /// Judges a record set.
+    ///
+    /// # Errors
+    /// More answers are needed, or it is bogus.
+    pub(crate) fn judge_set(
+        &mut self,
+        signed: &SignedSet,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<Judged, Stop> {
+        let (owner, rtype) = (&signed.set.owner, signed.set.rtype);
+        let signers = signed.signatures.iter().map(|rrsig| rrsig.signer_name());
+        let zone = match self.zone_of(owner, rtype, signers, now)? {
+            Reached::Insecure(why) => return Ok(judged(Some(why), signed.set.ttl, now)),
+            Reached::Zone(zone) => zone,
+        };
+        let shared = Arc::clone(&self.shared);
+        let verifier = Verifier {
+            zone: &zone.apex,
+            keys: &zone.keys,
+            limits: &shared.limits,
+            sha1: shared.sha1,
+            now,
+        };
+        let verified = self.verified(&verifier, signed, response)?;
+        let Some(encloser) = &verified.wildcard_encloser else {
+            return Ok(judged(None, verified.ttl, now));
+        };
+        // A DNAME that a wildcard made applies to nothing: RFC 4592, Section 4.4.
+        if rtype == Rtype::DNAME {
+            let record = Question::new(owner.clone(), rtype);
+            return Err(Stop::Bogus(fault(record, Rule::WildcardNotAllowed)));
+        }
+        let denial = Denial::collect(&verifier, &response.authority, &mut self.work)
+            .map_err(Stop::Failed)?;
+        let proof = denial
+            .of_closer_match(owner, encloser, &mut self.work)
+            .map_err(Stop::Failed)?;
+        let insecure = match proof {
+            Some(WildcardProof::Secure) => None,
+            Some(WildcardProof::Insecure(proof)) => Some(Insecure {
+                at: zone.apex.clone(),
+                proof,
+            }),
+            None => {
+                let record = Question::new(owner.clone(), rtype);
+                return Err(Stop::Bogus(fault(record, Rule::WildcardUnproven)));
+            }
+        };
+        Ok(judged(insecure, verified.ttl.min(denial.ttl), now))
+    }
+
+    /// Judges the absence of records of a type at the current name.
+    ///
+    /// What is proven counts, not the response code, which is not signed. Without proof, in the
+    /// insecure part of the tree, there is nothing but the code.
+    ///
+    /// # Errors
+    /// More answers are needed, or it is bogus.
+    pub(crate) fn judge_absence(
+        &mut self,
+        rtype: Rtype,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<(Kind, Judged), Stop> {
+        let name = self.current.clone();
+        let claimed = if response.rcode == NXDOMAIN {
+            Kind::NxDomain
+        } else {
+            Kind::NoData
+        };
+        let signers = [Rtype::SOA, Rtype::NSEC, Rtype::NSEC3]
+            .into_iter()
+            .flat_map(|rtype| response.authority.of_type(rtype))
+            .flat_map(|signed| &signed.signatures)
+            .map(|rrsig| rrsig.signer_name());
+        let zone = match self.zone_of(&name, rtype, signers, now)? {
+            Reached::Insecure(why) => {
+                let ttl = negative_ttl(response);
+                return Ok((claimed, judged(Some(why), ttl, now)));
+            }
+            Reached::Zone(zone) => zone,
+        };
+        let shared = Arc::clone(&self.shared);
+        let verifier = Verifier {
+            zone: &zone.apex,
+            keys: &zone.keys,
+            limits: &shared.limits,
+            sha1: shared.sha1,
+            now,
+        };
+        let denial = Denial::collect(&verifier, &response.authority, &mut self.work)
+            .map_err(Stop::Failed)?;
+        let absence = denial
+            .of_records(&name, rtype, &mut self.work)
+            .map_err(Stop::Failed)?;
+        let (kind, proof) = match absence {
+            Some(Absence::NoData) => (Kind::NoData, None),
+            Some(Absence::NxDomain) => (Kind::NxDomain, None),
+            Some(Absence::CompactNxDomain) => (claimed, None),
+            Some(Absence::OptOut) => (claimed, Some(InsecureProof::OptOut)),
+            Some(Absence::TooManyIterations(count)) => {
+                (claimed, Some(InsecureProof::TooManyIterations(count)))
+            }
+            None => {
+                let unproven = fault(Question::new(name, rtype), Rule::DenialUnproven);
+                let fault = denial.fault.unwrap_or(unproven);
+                return Err(self.unsigned(fault, response));
+            }
+        };
+        let insecure = proof.map(|proof| Insecure {
+            at: zone.apex.clone(),
+            proof,
+        });
+        Ok((kind, judged(insecure, denial.ttl, now)))
+    }
+
+    /// Walks to the zone that must have signed what an answer says about a name.
+    ///
+    /// That is the deepest one that signatures name; a name that lies deeper than all true cuts
+    /// leads to the true zone all the same. Without signatures, it is the zone of the name.
+    fn zone_of<'a>(
+        &mut self,
+        owner: &Name<Bytes>,
+        rtype: Rtype,
+        signers: impl Iterator<Item = &'a Name<Bytes>>,
+        now: UnixTime,
+    ) -> Result<Reached, Stop> {
+        // DS records belong to the parent: RFC 4035, Section 3.1.4.1.
+        let highest = if rtype == Rtype::DS {
+            name::parent(owner)
+        } else {
+            owner.clone()
+        };
+        let signer = signers
+            .filter(|signer| highest.ends_with(signer))
+            .max_by_key(|signer| name::label_count(signer));
+        match signer {
+            Some(signer) => self.walk(signer, Destination::Signer, now),
+            None => self.walk(&highest, Destination::Unsigned, now),
+        }
+    }
+}
+
+/// Something judged that may be kept for some seconds.
+fn judged(insecure: Option<Insecure>, ttl: u32, now: UnixTime) -> Judged {
+    Judged {
+        insecure,
+        expires: now + Duration::from_secs(u64::from(ttl)),
+    }
+}
+
+/// How long an absence without proof may be kept: RFC 2308, Section 5.
+fn negative_ttl(response: &Response) -> u32 {
+    response
+        .authority
+        .of_type(Rtype::SOA)
+        .flat_map(|signed| {
+            let minimum = signed.set.parsed::<Soa<ParsedName<Bytes>>>();
+            minimum.map(|soa| soa.minimum().as_secs().min(signed.set.ttl))
+        })
+        .min()
+        .unwrap_or(UNMARKED_NEGATIVE_TTL)
+}
+
+/// How long an absence without a SOA record may be kept, in seconds: RFC 2308 says not at all, and
+/// a little saves asking twice for one message.
+const UNMARKED_NEGATIVE_TTL: u32 = 5;

@@ -1,0 +1,86 @@
+//! DNSSEC validation without I/O: RFC 4033 to 4035, 5155, 6840 and what followed.
+//!
+//! A [`Validator`] holds what lasts: trust anchors, bounds and a cache of proven keys. Each question
+//! is one [`Validation`], a state machine that is fed with raw answers of an upstream resolver and
+//! says either which questions it needs answered next, or its [`Verdict`]:
+//!
+//! ```text
+//! let (mut validation, mut step) = validator.start(question, now);
+//! loop {
+//!     match step {
+//!         Step::NeedsMore(questions) => { /* send them; wait for any answer */ }
+//!         Step::Done(verdict) => break verdict,
+//!     }
+//!     step = validation.handle_answer(&question, &octets, now);
+//! }
+//! ```
+//!
+//! Questions must be sent with the DO and CD bits set (RFC 3225; RFC 4035, Section 3.2.2), and again
+//! over TCP where an answer is truncated.
+//!
+//! | here | what it is |
+//! |---|---|
+//! | [`Status`] | secure; insecure and where the chain ended; bogus and which rule is broken; failed |
+//! | [`Hop`] | one CNAME or DNAME on the way, with its own security |
+//! | [`Link`] | one zone of the chain of trust, for people to read; [`tree`] draws them |
+//! | [`TrustAnchors`] | where chains begin, and negative anchors where they are cut |
+//! | [`Limits`] | the bounds on what a validation may cost |
+//!
+//! # How a zone is proven
+//!
+//! From the nearest trust anchor down, label by label, the parent is asked for DS records. They lead
+//! to the keys of a child zone, or there is a proof that none exist: the name is no zone cut, or an
+//! unsigned delegation, or nothing at all. The walk ends at the name that the signatures on the
+//! answer claim as their zone, or without signatures at the name asked about.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+mod algorithm;
+mod anchor;
+mod cache;
+mod chain;
+mod denial;
+mod explain;
+mod fault;
+mod judge;
+mod key;
+mod limits;
+mod message;
+mod name;
+mod nsec;
+mod nsec3;
+mod rdata;
+mod signature;
+mod validation;
+mod validator;
+mod verdict;
+mod walk;
+
+pub use algorithm::Sha1Policy;
+pub use anchor::InvalidAnchors;
+pub use anchor::TrustAnchors;
+pub use explain::DsEntry;
+pub use explain::KeyEntry;
+pub use explain::Link;
+pub use explain::LinkVerdict;
+pub use explain::SignatureEntry;
+pub use explain::tree;
+pub use fault::Fault;
+pub use fault::Rule;
+pub use fault::SignatureId;
+pub use limits::Bound;
+pub use limits::Limits;
+pub use limits::Work;
+pub use message::BadMessage;
+pub use message::Question;
+pub use message::RecordSet;
+pub use validation::Step;
+pub use validation::Validation;
+pub use validator::Validator;
+pub use verdict::Failure;
+pub use verdict::Hop;
+pub use verdict::Insecure;
+pub use verdict::InsecureProof;
+pub use verdict::Kind;
+pub use verdict::Status;
+pub use verdict::Verdict;

@@ -1,0 +1,131 @@
+//! The named bounds on what one validation may cost, and the count of what it has cost.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::verdict::Failure;
+
+/// Bounds on one validation and on what is kept of it.
+///
+/// The defaults leave a wide margin over what honest zones need. Whoever exceeds one of the bounds
+/// on work ends as failed, so that a hostile zone harms nobody but itself.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Signatures checked in all: CVE-2023-50387, "KeyTrap". Default 128.
+    pub signature_checks_max: u32,
+    /// Signatures that may fail over one record set before it is given up. Default 8.
+    pub signature_failures_per_set_max: u32,
+    /// Keys of one tag and algorithm that are tried for one signature. Default 4.
+    pub keys_per_tag_max: usize,
+    /// Keys in a DNSKEY set; a larger set is bogus. Default 64.
+    pub keys_per_zone_max: usize,
+    /// DS records that are compared with keys; those behind are ignored. Default 32.
+    pub ds_per_zone_max: usize,
+    /// NSEC or NSEC3 record sets looked at in one answer; those behind are ignored. Default 16.
+    pub denial_sets_max: usize,
+    /// Iterations of NSEC3's hash; beyond, the denial counts as insecure. Default 150.
+    ///
+    /// RFC 9276, Section 3.2 lets validators choose; this is what the deployed ones agreed on.
+    pub nsec3_iterations_max: u16,
+    /// Rounds of NSEC3's hash in all: CVE-2023-50868. Default 10,000.
+    pub nsec3_rounds_max: u32,
+    /// CNAME and DNAME records followed. Default 16.
+    pub hops_max: usize,
+    /// Questions asked in all. Default 128.
+    pub questions_max: usize,
+    /// Questions asked ahead of need at a time. Default 12.
+    pub questions_ahead_max: usize,
+    /// Zones and proofs kept for other validations. Default 100,000.
+    pub cache_entries_max: usize,
+    /// The longest time that anything is kept. Default one day.
+    pub ttl_max: Duration,
+    /// The least that clocks may differ before a signature counts as expired or not yet valid.
+    /// Default one hour.
+    pub clock_skew_min: Duration,
+    /// The most that clocks may differ; between the two it is a tenth of the time for which the
+    /// signature is valid. Default one day.
+    pub clock_skew_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            signature_checks_max: 128,
+            signature_failures_per_set_max: 8,
+            keys_per_tag_max: 4,
+            keys_per_zone_max: 64,
+            ds_per_zone_max: 32,
+            denial_sets_max: 16,
+            nsec3_iterations_max: 150,
+            nsec3_rounds_max: 10_000,
+            hops_max: 16,
+            questions_max: 128,
+            questions_ahead_max: 12,
+            cache_entries_max: 100_000,
+            ttl_max: Duration::from_secs(86_400),
+            clock_skew_min: Duration::from_secs(3_600),
+            clock_skew_max: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// What a validation has cost so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Work {
+    /// Signatures checked.
+    pub signature_checks: u32,
+    /// Rounds of NSEC3's hash.
+    pub nsec3_rounds: u32,
+}
+
+impl Work {
+    /// Counts one check of a signature.
+    ///
+    /// # Errors
+    /// There have been too many.
+    pub(crate) fn count_signature(&mut self, limits: &Limits) -> Result<(), Failure> {
+        if self.signature_checks >= limits.signature_checks_max {
+            return Err(Failure::TooMuchWork(Bound::SignatureChecks));
+        }
+        self.signature_checks += 1;
+        Ok(())
+    }
+
+    /// Counts the hash of one name.
+    ///
+    /// # Errors
+    /// There have been too many rounds.
+    pub(crate) fn count_hash(&mut self, iterations: u16, limits: &Limits) -> Result<(), Failure> {
+        let rounds = self.nsec3_rounds + u32::from(iterations) + 1;
+        if rounds > limits.nsec3_rounds_max {
+            return Err(Failure::TooMuchWork(Bound::Nsec3Rounds));
+        }
+        self.nsec3_rounds = rounds;
+        Ok(())
+    }
+}
+
+/// A bound that was exceeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Bound {
+    /// [`Limits::hops_max`].
+    Hops,
+    /// [`Limits::nsec3_rounds_max`].
+    Nsec3Rounds,
+    /// [`Limits::questions_max`].
+    Questions,
+    /// [`Limits::signature_checks_max`].
+    SignatureChecks,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hops => "too many CNAME and DNAME records in a row",
+            Self::Nsec3Rounds => "too many rounds of the NSEC3 hash",
+            Self::Questions => "too many questions",
+            Self::SignatureChecks => "too many signatures to check",
+        })
+    }
+}

@@ -1,0 +1,429 @@
+//! One validation as a state machine: answers in, questions or a verdict out.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use byrnie_base::UnixTime;
+use domain::base::Name;
+use domain::base::ParsedName;
+use domain::base::iana::Rcode;
+use domain::base::iana::Rtype;
+use domain::base::name::FlattenInto;
+use domain::rdata::Cname;
+use domain::rdata::Dname;
+
+use crate::chain::KnownCut;
+use crate::explain::Link;
+use crate::fault::Fault;
+use crate::judge::Judged;
+use crate::limits::Bound;
+use crate::limits::Work;
+use crate::message::Question;
+use crate::message::RecordSet;
+use crate::message::Response;
+use crate::message::SignedSet;
+use crate::name;
+use crate::validator::Shared;
+use crate::verdict::Failure;
+use crate::verdict::Hop;
+use crate::verdict::Kind;
+use crate::verdict::Status;
+use crate::verdict::Verdict;
+
+/// What a validation wants next.
+#[derive(Debug)]
+pub enum Step {
+    /// Answers to these questions, beside those to questions that are still open.
+    ///
+    /// It is empty while all that is needed has been asked for already. Answers can be handed over
+    /// in any order and one at a time; some questions are asked ahead of need.
+    NeedsMore(Vec<Question>),
+    /// Nothing; here is the verdict.
+    Done(Box<Verdict>),
+}
+
+/// The validation of the answer to one question.
+///
+/// Create it with [`Validator::start`](crate::Validator::start). Then call [`handle_answer`](Self::handle_answer)
+/// or [`handle_failure`](Self::handle_failure) once for each question it asked, until it is done.
+/// It never asks the same question twice.
+///
+/// Internally each step is computed from the answers at hand; where one is missing, the step stops
+/// with the question, and is computed again when the answer has come. Proven keys and finished steps
+/// are remembered, so that no signature is checked twice for that reason.
+#[derive(Debug)]
+pub struct Validation {
+    // What does not change.
+    pub(crate) shared: Arc<Shared>,
+    question: Question,
+    // What was asked and answered.
+    asked: HashSet<Question>,
+    answers: HashMap<Question, Result<Arc<Response>, Failure>>,
+    // What is proven so far.
+    pub(crate) cuts: HashMap<Name<Bytes>, KnownCut>,
+    pub(crate) links: Vec<Arc<Link>>,
+    pub(crate) work: Work,
+    hops: Vec<Hop>,
+    /// Until when all of it may be kept.
+    pub(crate) expires: UnixTime,
+    // Where it is.
+    /// The name whose records are wanted now.
+    pub(crate) current: Name<Bytes>,
+    /// The name whose answer is being read; it may tell of further names.
+    source: Name<Bytes>,
+}
+
+impl Validation {
+    /// Starts to validate.
+    pub(crate) fn start(shared: Arc<Shared>, question: Question, now: UnixTime) -> (Self, Step) {
+        let mut validation = Self {
+            current: question.name.clone(),
+            source: question.name.clone(),
+            expires: now + shared.limits.ttl_max,
+            shared,
+            question,
+            asked: HashSet::new(),
+            answers: HashMap::new(),
+            cuts: HashMap::new(),
+            links: Vec::new(),
+            work: Work::default(),
+            hops: Vec::new(),
+        };
+        let step = validation.advance(now);
+        (validation, step)
+    }
+
+    /// Takes the raw answer to one of the questions.
+    pub fn handle_answer(&mut self, question: &Question, octets: &[u8], now: UnixTime) -> Step {
+        let answer = Response::read(question, octets)
+            .map(Arc::new)
+            .map_err(|why| Failure::BadMessage(question.clone(), why));
+        self.take(question, answer, now)
+    }
+
+    /// Takes the news that a question got no answer, such as a time-out, and why.
+    pub fn handle_failure(&mut self, question: &Question, reason: String, now: UnixTime) -> Step {
+        let failure = Failure::Transport(question.clone(), reason);
+        self.take(question, Err(failure), now)
+    }
+
+    /// Remembers an answer and goes on.
+    fn take(
+        &mut self,
+        question: &Question,
+        answer: Result<Arc<Response>, Failure>,
+        now: UnixTime,
+    ) -> Step {
+        // The first answer counts; answers to what was not asked do not.
+        if self.asked.contains(question) {
+            self.answers.entry(question.clone()).or_insert(answer);
+        }
+        self.advance(now)
+    }
+
+    /// Goes as far as the answers at hand allow.
+    fn advance(&mut self, now: UnixTime) -> Step {
+        loop {
+            let status = match self.follow(now) {
+                Ok(Progress::Hop) => continue,
+                Ok(Progress::End(end)) => return self.done(end, now),
+                Err(Stop::Need(questions)) => match self.ask(questions) {
+                    Ok(new) => return Step::NeedsMore(new),
+                    Err(failure) => Status::Failed(failure),
+                },
+                Err(Stop::Bogus(_) | Stop::Failed(_)) if self.source != self.current => {
+                    // What an answer tells beyond the name asked about may be incomplete; asking
+                    // for that name itself settles it.
+                    self.source = self.current.clone();
+                    continue;
+                }
+                Err(Stop::Bogus(fault)) => Status::Bogus(fault),
+                Err(Stop::Failed(failure)) => Status::Failed(failure),
+            };
+            return self.done(End::unusable(status), now);
+        }
+    }
+
+    /// Notes the questions as asked and returns those that are new.
+    fn ask(&mut self, questions: Vec<Question>) -> Result<Vec<Question>, Failure> {
+        let new: Vec<Question> = questions
+            .into_iter()
+            .filter(|question| self.asked.insert(question.clone()))
+            .collect();
+        if self.asked.len() > self.shared.limits.questions_max {
+            return Err(Failure::TooMuchWork(Bound::Questions));
+        }
+        Ok(new)
+    }
+
+    /// The answer to a question.
+    ///
+    /// # Errors
+    /// It is not here yet, and `ahead` should be asked for at the same time; or there is none.
+    pub(crate) fn answer(
+        &self,
+        question: &Question,
+        ahead: impl IntoIterator<Item = Question>,
+    ) -> Result<Arc<Response>, Stop> {
+        match self.answers.get(question) {
+            Some(Ok(response)) => Ok(Arc::clone(response)),
+            Some(Err(failure)) => Err(Stop::Failed(failure.clone())),
+            None => {
+                let ahead = ahead
+                    .into_iter()
+                    .take(self.shared.limits.questions_ahead_max);
+                let needed = std::iter::once(question.clone());
+                Err(Stop::Need(needed.chain(ahead).collect()))
+            }
+        }
+    }
+
+    /// The answer to a question, if its response code is one of an answer.
+    ///
+    /// # Errors
+    /// As for [`answer`](Self::answer); or the response code is an error.
+    pub(crate) fn good_answer(
+        &self,
+        question: &Question,
+        ahead: impl IntoIterator<Item = Question>,
+    ) -> Result<Arc<Response>, Stop> {
+        let response = self.answer(question, ahead)?;
+        if response.rcode == NOERROR || response.rcode == NXDOMAIN {
+            Ok(response)
+        } else {
+            let failure = Failure::Rcode(question.clone(), response.rcode);
+            Err(Stop::Failed(failure))
+        }
+    }
+
+    /// Takes one step: to the end, or over one CNAME or DNAME.
+    fn follow(&mut self, now: UnixTime) -> Result<Progress, Stop> {
+        let rtype = self.question.rtype;
+        if UNSIGNABLE.contains(&rtype) {
+            return Err(Stop::Failed(Failure::UnsignableType(rtype)));
+        }
+        let question = Question::new(self.source.clone(), rtype);
+        let ahead = self.anchor_question(now);
+        let response = self.answer(&question, ahead)?;
+        let found = response.answer.find(&self.current, rtype);
+        let dname = self.dname_above(&response);
+        // A CNAME made from a DNAME is not signed, but can be made again: RFC 6672, Section 5.3.1.
+        if let (None, Some(dname)) | (Some(SignedSet { set: RecordSet { rtype: Rtype::CNAME, .. }, .. }), Some(dname)) =
+            (found, dname)
+        {
+            return self.follow_dname(dname, &response, now);
+        }
+        if let Some(found) = found {
+            let judged = self.judge_set(found, &response, now)?;
+            return Ok(Progress::End(End::answer(&found.set, judged)));
+        }
+        if let Some(cname) = response.answer.find(&self.current, Rtype::CNAME) {
+            return self.follow_cname(cname, &response, now);
+        }
+        if response.rcode != NOERROR && response.rcode != NXDOMAIN {
+            return Err(Stop::Failed(Failure::Rcode(question, response.rcode)));
+        }
+        let (kind, judged) = self.judge_absence(rtype, &response, now)?;
+        Ok(Progress::End(End {
+            kind,
+            answer: None,
+            judged: Ok(judged),
+        }))
+    }
+
+    /// The DNAME in the answer section that applies to the current name.
+    fn dname_above<'a>(&self, response: &'a Response) -> Option<&'a SignedSet> {
+        response
+            .answer
+            .of_type(Rtype::DNAME)
+            .find(|signed| name::is_below(&self.current, &signed.set.owner))
+    }
+
+    /// Follows a CNAME.
+    fn follow_cname(
+        &mut self,
+        cname: &SignedSet,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<Progress, Stop> {
+        let judged = self.judge_set(cname, response, now)?;
+        let target = cname
+            .set
+            .parsed::<Cname<ParsedName<Bytes>>>()
+            .next()
+            .map(|cname| cname.into_cname().flatten_into());
+        self.hop(&cname.set, target, judged, response)
+    }
+
+    /// Follows a DNAME.
+    fn follow_dname(
+        &mut self,
+        dname: &SignedSet,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<Progress, Stop> {
+        let judged = self.judge_set(dname, response, now)?;
+        let target: Option<Name<Bytes>> = dname
+            .set
+            .parsed::<Dname<ParsedName<Bytes>>>()
+            .next()
+            .map(|dname| dname.into_dname().flatten_into());
+        let target = match target {
+            Some(target) => Some(
+                name::substitute(&self.current, &dname.set.owner, &target).ok_or_else(|| {
+                    Stop::Failed(Failure::NameTooLong(dname.set.owner.clone()))
+                })?,
+            ),
+            None => None,
+        };
+        self.hop(&dname.set, target, judged, response)
+    }
+
+    /// Notes a step and goes on to its target.
+    fn hop(
+        &mut self,
+        set: &RecordSet,
+        target: Option<Name<Bytes>>,
+        judged: Judged,
+        response: &Response,
+    ) -> Result<Progress, Stop> {
+        // Data of this shape has been read before the signature was checked, so there is a target.
+        let target = target.unwrap_or_else(|| self.current.clone());
+        self.hops.push(Hop {
+            name: self.current.clone(),
+            owner: set.owner.clone(),
+            rtype: set.rtype,
+            target: target.clone(),
+            insecure: judged.insecure,
+        });
+        self.expires = self.expires.min(judged.expires);
+        if self.hops.iter().any(|hop| hop.name == target) {
+            return Err(self.settled(Failure::CnameLoop(target)));
+        }
+        if self.hops.len() > self.shared.limits.hops_max {
+            return Err(self.settled(Failure::TooMuchWork(Bound::Hops)));
+        }
+        self.current = target;
+        if !self.tells_of_current(response) {
+            self.source = self.current.clone();
+        }
+        Ok(Progress::Hop)
+    }
+
+    /// A failure that asking again cannot heal.
+    fn settled(&mut self, failure: Failure) -> Stop {
+        self.source = self.current.clone();
+        Stop::Failed(failure)
+    }
+
+    /// Whether an answer goes on with the current name.
+    fn tells_of_current(&self, response: &Response) -> bool {
+        response.answer.find(&self.current, self.question.rtype).is_some()
+            || response.answer.find(&self.current, Rtype::CNAME).is_some()
+            || self.dname_above(response).is_some()
+            || response.authority.of_type(Rtype::SOA).next().is_some()
+    }
+
+    /// The verdict.
+    fn done(&mut self, end: End, now: UnixTime) -> Step {
+        let (status, kind, answer) = match end.judged {
+            Ok(judged) => {
+                self.expires = self.expires.min(judged.expires);
+                let on_the_way = self.hops.iter().find_map(|hop| hop.insecure.clone());
+                match on_the_way.or(judged.insecure) {
+                    None => (Status::Secure, end.kind, end.answer),
+                    Some(why) => (Status::Insecure(why), end.kind, end.answer),
+                }
+            }
+            Err(status) => {
+                self.expires = self.expires.min(now + UNUSABLE_TTL);
+                (status, Kind::None, None)
+            }
+        };
+        let ttl = crate::signature::seconds(self.expires.since(now));
+        Step::Done(Box::new(Verdict {
+            question: self.question.clone(),
+            status,
+            kind,
+            ttl,
+            answer: answer.map(|answer| RecordSet {
+                ttl: answer.ttl.min(ttl),
+                ..answer
+            }),
+            steps: std::mem::take(&mut self.hops),
+            chain: self.links.iter().map(|link| Link::clone(link)).collect(),
+            work: self.work,
+        }))
+    }
+}
+
+/// Why a step cannot be taken.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The answer is bogus.
+    Bogus(Fault),
+    /// There is no answer to judge.
+    Failed(Failure),
+    /// These questions must be answered first.
+    Need(Vec<Question>),
+}
+
+/// What a step led to.
+enum Progress {
+    /// The end.
+    End(End),
+    /// Another name.
+    Hop,
+}
+
+/// What stands at the end of the steps.
+struct End {
+    kind: Kind,
+    answer: Option<RecordSet>,
+    judged: Result<Judged, Status>,
+}
+
+impl End {
+    /// Records.
+    fn answer(set: &RecordSet, judged: Judged) -> Self {
+        Self {
+            kind: Kind::Answer,
+            answer: Some(set.clone()),
+            judged: Ok(judged),
+        }
+    }
+
+    /// Nothing that may be used.
+    const fn unusable(status: Status) -> Self {
+        Self {
+            kind: Kind::None,
+            answer: None,
+            judged: Err(status),
+        }
+    }
+}
+
+/// RFC 1035, Section 4.1.1.
+pub(crate) const NOERROR: u16 = Rcode::NOERROR.to_int() as u16;
+
+/// RFC 1035, Section 4.1.1.
+pub(crate) const NXDOMAIN: u16 = Rcode::NXDOMAIN.to_int() as u16;
+
+/// Types that are no data of a zone, or are not signed: RFC 4035, Section 2.2; RFC 6895, Section 3.1.
+const UNSIGNABLE: [Rtype; 9] = [
+    Rtype::OPT,
+    Rtype::RRSIG,
+    Rtype::TKEY,
+    Rtype::TSIG,
+    Rtype::IXFR,
+    Rtype::AXFR,
+    Rtype::MAILB,
+    Rtype::MAILA,
+    Rtype::ANY,
+];
+
+/// How long an unusable answer may be remembered: long enough not to hammer the upstream, short
+/// enough that a repaired zone is seen soon (RFC 4035, Section 4.7).
+const UNUSABLE_TTL: std::time::Duration = std::time::Duration::from_secs(30);

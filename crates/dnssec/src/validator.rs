@@ -1,0 +1,64 @@
+//! What lasts longer than one validation.
+
+use std::sync::Arc;
+
+use byrnie_base::UnixTime;
+
+use crate::algorithm::Sha1Policy;
+use crate::anchor::TrustAnchors;
+use crate::cache::CutCache;
+use crate::limits::Limits;
+use crate::message::Question;
+use crate::validation::Step;
+use crate::validation::Validation;
+
+/// Trust anchors, bounds, and proven keys, shared by all validations.
+///
+/// Cheap to clone; the clones share one cache.
+#[derive(Clone, Debug)]
+pub struct Validator(Arc<Shared>);
+
+/// What the clones of a validator share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Where chains begin and are cut.
+    pub(crate) anchors: TrustAnchors,
+    /// The bounds.
+    pub(crate) limits: Limits,
+    /// What SHA-1 is worth.
+    pub(crate) sha1: Sha1Policy,
+    /// Proofs about zone cuts.
+    pub(crate) cache: CutCache,
+}
+
+impl Validator {
+    /// A validator with an empty cache.
+    ///
+    /// Without any anchor everything is insecure; whoever configures it should refuse that.
+    #[must_use]
+    pub fn new(anchors: TrustAnchors, limits: Limits, sha1: Sha1Policy) -> Self {
+        Self(Arc::new(Shared {
+            anchors,
+            cache: CutCache::new(limits.cache_entries_max),
+            limits,
+            sha1,
+        }))
+    }
+
+    /// Starts to validate the answer to a question.
+    #[must_use]
+    pub fn start(&self, question: Question, now: UnixTime) -> (Validation, Step) {
+        Validation::start(Arc::clone(&self.0), question, now)
+    }
+
+    /// Forgets every proof, so that all is asked and checked again.
+    pub fn forget(&self) {
+        self.0.cache.clear();
+    }
+
+    /// The number of proofs kept, at most [`Limits::cache_entries_max`].
+    #[must_use]
+    pub fn cached_proofs(&self) -> usize {
+        self.0.cache.len()
+    }
+}

@@ -1,0 +1,412 @@
+//! The walk from a trust anchor down to the zone of a name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use byrnie_base::UnixTime;
+use domain::base::Name;
+use domain::base::iana::Rtype;
+
+use crate::anchor::TrustAnchor;
+use crate::chain::Cut;
+use crate::chain::KeyProof;
+use crate::chain::KnownCut;
+use crate::chain::Trust;
+use crate::chain::Zone;
+use crate::denial::CutDenial;
+use crate::denial::Denial;
+use crate::denial::WildcardProof;
+use crate::explain::Link;
+use crate::explain::LinkVerdict;
+use crate::explain::SignatureEntry;
+use crate::fault::Fault;
+use crate::fault::Rule;
+use crate::message::Question;
+use crate::message::Response;
+use crate::message::SignedSet;
+use crate::name;
+use crate::signature::Unverified;
+use crate::signature::Verified;
+use crate::signature::Verifier;
+use crate::validation::Stop;
+use crate::validation::Validation;
+use crate::verdict::Failure;
+use crate::verdict::Insecure;
+use crate::verdict::InsecureProof;
+
+/// What the walk to a name ended at.
+pub(crate) enum Reached {
+    /// The deepest zone at or above the name, proven.
+    Zone(Arc<Zone>),
+    /// The chain ends on the way, in good order.
+    Insecure(Insecure),
+}
+
+/// Whether the walk goes to a zone that signatures name, or looks where the chain ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Destination {
+    /// A signature says that a zone is there, so its keys will be needed.
+    Signer,
+    /// Nothing is signed.
+    Unsigned,
+}
+
+impl Validation {
+    /// Walks to the zone of a name.
+    ///
+    /// # Errors
+    /// More answers are needed, or the chain breaks on the way.
+    pub(crate) fn walk(
+        &mut self,
+        target: &Name<Bytes>,
+        destination: Destination,
+        now: UnixTime,
+    ) -> Result<Reached, Stop> {
+        let shared = Arc::clone(&self.shared);
+        if let Some(negative) = shared.anchors.negative(target) {
+            return Ok(Reached::Insecure(Insecure {
+                at: negative.clone(),
+                proof: InsecureProof::NegativeAnchor,
+            }));
+        }
+        let Some(anchor) = shared.anchors.closest(target) else {
+            return Ok(Reached::Insecure(Insecure {
+                at: target.clone(),
+                proof: InsecureProof::NoAnchor,
+            }));
+        };
+        let known = self.known(&anchor.zone, now, |walk| walk.prove_anchor(anchor, now))?;
+        let mut zone = match known {
+            Cut::Secure(zone) => zone,
+            Cut::Insecure(proof) => return Ok(insecure(&anchor.zone, proof)),
+            Cut::NotACut | Cut::NothingBelow => return Ok(insecure(target, InsecureProof::NoAnchor)),
+        };
+        for labels in name::label_count(&anchor.zone) + 1..=name::label_count(target) {
+            let name = name::ancestor(target, labels);
+            let known = self.known(&name, now, |walk| {
+                walk.prove_cut(&zone, &name, target, destination, now)
+            })?;
+            match known {
+                Cut::Secure(child) => zone = child,
+                Cut::Insecure(proof) => return Ok(insecure(&name, proof)),
+                Cut::NotACut => {}
+                Cut::NothingBelow => break,
+            }
+        }
+        Ok(Reached::Zone(zone))
+    }
+
+    /// The question for the keys of the current name's trust anchor, if they are not known.
+    pub(crate) fn anchor_question(&self, now: UnixTime) -> Option<Question> {
+        let anchor = self.shared.anchors.closest(&self.current)?;
+        let known = self.shared.cache.get(&anchor.zone, now).is_some();
+        (!known).then(|| Question::new(anchor.zone.clone(), Rtype::DNSKEY))
+    }
+
+    /// A fault, or the news that the upstream strips signatures, where an answer has none at all.
+    ///
+    /// The two look alike. So the anchor's own zone is asked about: what comes without signatures
+    /// from there has lost them on the way.
+    pub(crate) fn unsigned(&mut self, fault: Fault, response: &Response) -> Stop {
+        if response.has_signatures() {
+            return Stop::Bogus(fault);
+        }
+        let Some(anchor) = self.shared.anchors.closest(&fault.record.name) else {
+            return Stop::Bogus(fault);
+        };
+        let control = Question::new(anchor.zone.clone(), Rtype::SOA);
+        match self.answer(&control, None) {
+            Ok(response) if response.has_signatures() => Stop::Bogus(fault),
+            Ok(_) => Stop::Failed(Failure::UpstreamStripsDnssec(control)),
+            Err(Stop::Need(questions)) => Stop::Need(questions),
+            Err(Stop::Bogus(_) | Stop::Failed(_)) => Stop::Bogus(fault),
+        }
+    }
+
+    /// What is known about a name as a zone cut, from this validation, from others, or from `prove`.
+    fn known(
+        &mut self,
+        name: &Name<Bytes>,
+        now: UnixTime,
+        prove: impl FnOnce(&mut Self) -> Result<KnownCut, Stop>,
+    ) -> Result<Cut, Stop> {
+        let known = match self.cuts.get(name) {
+            Some(known) => known.clone(),
+            None => {
+                let known = match self.shared.cache.get(name, now) {
+                    Some(known) => known,
+                    None => prove(self).inspect_err(|stop| self.note_bogus(name, stop))?,
+                };
+                if known.expires > now {
+                    self.shared.cache.insert(name.clone(), known.clone());
+                }
+                self.cuts.insert(name.clone(), known.clone());
+                known
+            }
+        };
+        self.expires = self.expires.min(known.expires);
+        if let Some(link) = known.link {
+            self.note(link);
+        }
+        Ok(known.cut)
+    }
+
+    /// Adds a link to the explanation, once.
+    fn note(&mut self, link: Arc<Link>) {
+        if !self.links.iter().any(|noted| noted.zone == link.zone) {
+            self.links.push(link);
+        }
+    }
+
+    /// Adds a broken link to the explanation.
+    fn note_bogus(&mut self, zone: &Name<Bytes>, stop: &Stop) {
+        if let Stop::Bogus(fault) = stop {
+            self.note(Arc::new(Link {
+                zone: zone.clone(),
+                ds: Vec::new(),
+                keys: Vec::new(),
+                signature: None,
+                verdict: LinkVerdict::Bogus(fault.clone()),
+            }));
+        }
+    }
+
+    /// Proves the keys of an anchor's zone.
+    fn prove_anchor(&mut self, anchor: &TrustAnchor, now: UnixTime) -> Result<KnownCut, Stop> {
+        let trust = Trust::from_anchor(anchor, self.shared.sha1);
+        let expires = now + self.shared.limits.ttl_max;
+        if trust.is_unsupported() {
+            return Ok(unsupported(&anchor.zone, trust, None, expires));
+        }
+        let question = Question::new(anchor.zone.clone(), Rtype::DNSKEY);
+        let response = self.good_answer(&question, None)?;
+        // Who configured the anchor knows that the zone is signed.
+        if !response.has_signatures() {
+            return Err(Stop::Failed(Failure::UpstreamStripsDnssec(question)));
+        }
+        self.prove_keys(&anchor.zone, trust, expires, &response, now)
+    }
+
+    /// Finds out what a name below a proven zone's apex is, by the parent's word.
+    fn prove_cut(
+        &mut self,
+        parent: &Zone,
+        name: &Name<Bytes>,
+        target: &Name<Bytes>,
+        destination: Destination,
+        now: UnixTime,
+    ) -> Result<KnownCut, Stop> {
+        let question = Question::new(name.clone(), Rtype::DS);
+        let ahead = questions_ahead(name, target, destination);
+        let response = self.good_answer(&question, ahead)?;
+        let shared = Arc::clone(&self.shared);
+        let verifier = Verifier {
+            zone: &parent.apex,
+            keys: &parent.keys,
+            limits: &shared.limits,
+            sha1: shared.sha1,
+            now,
+        };
+        if let Some(signed) = response.answer.find(name, Rtype::DS) {
+            let verified = self.verified(&verifier, signed, &response)?;
+            if verified.wildcard_encloser.is_some() {
+                return Err(Stop::Bogus(fault(question, Rule::WildcardNotAllowed)));
+            }
+            let trust = Trust::from_ds(&signed.set, shared.sha1, &shared.limits);
+            let expires = now + Duration::from_secs(u64::from(verified.ttl));
+            if trust.is_unsupported() {
+                return Ok(unsupported(name, trust, Some(&verified), expires));
+            }
+            let question = Question::new(name.clone(), Rtype::DNSKEY);
+            let response = self.good_answer(&question, None)?;
+            return self.prove_keys(name, trust, expires, &response, now);
+        }
+        let alias = response.answer.find(name, Rtype::CNAME);
+        let dname = response
+            .answer
+            .of_type(Rtype::DNAME)
+            .find(|signed| name::is_below(name, &signed.set.owner));
+        // A CNAME that a DNAME made has no signature of its own.
+        if let Some(signed) = dname.or(alias) {
+            return self.prove_alias(&verifier, signed, &response, now);
+        }
+        self.prove_no_ds(&verifier, name, &response, now)
+    }
+
+    /// A name with a CNAME, or below a DNAME, has no other records and so no delegation.
+    fn prove_alias(
+        &mut self,
+        verifier: &Verifier<'_>,
+        signed: &SignedSet,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<KnownCut, Stop> {
+        let verified = self.verified(verifier, signed, response)?;
+        let mut ttl = verified.ttl;
+        let mut cut = if signed.set.rtype == Rtype::DNAME {
+            Cut::NothingBelow
+        } else {
+            Cut::NotACut
+        };
+        if let Some(encloser) = &verified.wildcard_encloser {
+            let denial = Denial::collect(verifier, &response.authority, &mut self.work)
+                .map_err(Stop::Failed)?;
+            let proof = denial
+                .of_closer_match(&signed.set.owner, encloser, &mut self.work)
+                .map_err(Stop::Failed)?;
+            ttl = ttl.min(denial.ttl);
+            cut = match proof {
+                Some(WildcardProof::Secure) => Cut::NothingBelow,
+                Some(WildcardProof::Insecure(proof)) => Cut::Insecure(proof),
+                None => {
+                    let record = Question::new(signed.set.owner.clone(), signed.set.rtype);
+                    return Err(Stop::Bogus(fault(record, Rule::WildcardUnproven)));
+                }
+            };
+        }
+        Ok(KnownCut {
+            cut,
+            link: None,
+            expires: now + Duration::from_secs(u64::from(ttl)),
+        })
+    }
+
+    /// Looks for the proof that a name has no DS records.
+    fn prove_no_ds(
+        &mut self,
+        verifier: &Verifier<'_>,
+        name: &Name<Bytes>,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<KnownCut, Stop> {
+        let denial = Denial::collect(verifier, &response.authority, &mut self.work)
+            .map_err(Stop::Failed)?;
+        let proven = denial
+            .of_cut(name, &mut self.work)
+            .map_err(Stop::Failed)?;
+        let Some(proven) = proven else {
+            let missing = fault(Question::new(name.clone(), Rtype::DS), Rule::NoDsUnproven);
+            let fault = denial.fault.unwrap_or(missing);
+            return Err(self.unsigned(fault, response));
+        };
+        let cut = match (proven.insecure(), proven) {
+            (Some(proof), _) => Cut::Insecure(proof),
+            (None, CutDenial::NothingBelow) => Cut::NothingBelow,
+            (
+                None,
+                CutDenial::NotACut
+                | CutDenial::OptOut
+                | CutDenial::TooManyIterations(_)
+                | CutDenial::Unsigned,
+            ) => Cut::NotACut,
+        };
+        Ok(KnownCut {
+            link: proven.insecure().map(|proof| {
+                Arc::new(Link {
+                    zone: name.clone(),
+                    ds: Vec::new(),
+                    keys: Vec::new(),
+                    signature: denial.verified.as_ref().map(SignatureEntry::from),
+                    verdict: LinkVerdict::Insecure(proof),
+                })
+            }),
+            cut,
+            expires: now + Duration::from_secs(u64::from(denial.ttl)),
+        })
+    }
+
+    /// Proves the keys of a zone by what vouches for them.
+    fn prove_keys(
+        &mut self,
+        apex: &Name<Bytes>,
+        trust: Trust,
+        trust_expires: UnixTime,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<KnownCut, Stop> {
+        let Some(signed) = response.answer.find(apex, Rtype::DNSKEY) else {
+            let question = Question::new(apex.clone(), Rtype::DNSKEY);
+            return Err(self.unsigned(fault(question, Rule::NoDnskeys), response));
+        };
+        let shared = Arc::clone(&self.shared);
+        let proof = KeyProof {
+            apex,
+            trust,
+            trust_expires,
+            limits: &shared.limits,
+            sha1: shared.sha1,
+            now,
+        };
+        proof
+            .check(signed, &mut self.work)
+            .map_err(|unverified| self.unverified(unverified, response))
+    }
+
+    /// Checks the signatures over a record set.
+    pub(crate) fn verified(
+        &mut self,
+        verifier: &Verifier<'_>,
+        signed: &SignedSet,
+        response: &Response,
+    ) -> Result<Verified, Stop> {
+        verifier
+            .verify(signed, &mut self.work)
+            .map_err(|unverified| self.unverified(unverified, response))
+    }
+
+    /// What a record set without valid signature makes of the validation.
+    fn unverified(&mut self, unverified: Unverified, response: &Response) -> Stop {
+        match unverified {
+            Unverified::Fault(fault) => self.unsigned(fault, response),
+            Unverified::Failure(failure) => Stop::Failed(failure),
+        }
+    }
+}
+
+/// A fault without a signature.
+pub(crate) const fn fault(record: Question, rule: Rule) -> Fault {
+    Fault {
+        record,
+        signature: None,
+        rule,
+    }
+}
+
+/// What will be needed next, if a signature tells that there is a zone to walk to.
+fn questions_ahead(
+    name: &Name<Bytes>,
+    target: &Name<Bytes>,
+    destination: Destination,
+) -> Vec<Question> {
+    match destination {
+        Destination::Signer => (name::label_count(name)..=name::label_count(target))
+            .map(|labels| name::ancestor(target, labels))
+            .flat_map(|zone| [Rtype::DS, Rtype::DNSKEY].map(|rtype| Question::new(zone.clone(), rtype)))
+            .skip(1) // the DS records of `name` are asked for anyway
+            .collect(),
+        Destination::Unsigned => Vec::new(),
+    }
+}
+
+/// A zone where nothing is supported.
+fn unsupported(
+    zone: &Name<Bytes>,
+    trust: Trust,
+    verified: Option<&Verified>,
+    expires: UnixTime,
+) -> KnownCut {
+    KnownCut {
+        cut: Cut::Insecure(InsecureProof::UnsupportedDs),
+        link: Some(Arc::new(trust.unsupported_link(zone.clone(), verified))),
+        expires,
+    }
+}
+
+/// The end of the chain at a name.
+fn insecure(at: &Name<Bytes>, proof: InsecureProof) -> Reached {
+    Reached::Insecure(Insecure {
+        at: at.clone(),
+        proof,
+    })
+}
