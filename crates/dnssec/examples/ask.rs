@@ -44,7 +44,9 @@ fn main() {
     let mut anchors = TrustAnchors::default();
     for file in &options.anchors {
         let text = std::fs::read_to_string(file).expect("the trust anchors can be read");
-        anchors.add_text(&text).expect("the file holds trust anchors");
+        anchors
+            .add_text(&text)
+            .expect("the file holds trust anchors");
     }
     let asker = Asker {
         validator: Validator::new(anchors, Limits::default(), Sha1Policy::default()),
@@ -271,7 +273,9 @@ impl Options {
             }
         }
         if let [_, name, rtype] = words.as_slice() {
-            options.questions.push(parse_question(&format!("{name} {rtype}")));
+            options
+                .questions
+                .push(parse_question(&format!("{name} {rtype}")));
         }
         options
     }

@@ -62,7 +62,10 @@ mod tests {
             let lasting = [8, 10, 13, 14, 15, 16].contains(&number);
             let sha1 = [5, 7].contains(&number);
             assert_eq!(is_supported(algorithm, Sha1Policy::Ignore), lasting);
-            assert_eq!(is_supported(algorithm, Sha1Policy::Validate), lasting || sha1);
+            assert_eq!(
+                is_supported(algorithm, Sha1Policy::Validate),
+                lasting || sha1
+            );
         }
     }
 

@@ -36,7 +36,8 @@ impl TrustAnchors {
     /// The text is no zone file, or has another record. Nothing is added then.
     pub fn add_text(&mut self, text: &str) -> Result<(), InvalidAnchors> {
         let mut added = self.clone();
-        let mut zonefile = Zonefile::from(text);
+        // The parser wants the last line ended, too.
+        let mut zonefile = Zonefile::from(format!("{text}\n").as_str());
         zonefile.set_default_class(domain::base::iana::Class::IN);
         loop {
             let entry = zonefile
@@ -49,19 +50,23 @@ impl TrustAnchors {
             };
             let zone: Name<Bytes> = record.owner().clone().flatten_into();
             let data: ZoneRecordData<Bytes, Name<Bytes>> = record.into_data().flatten_into();
-            match data {
-                ZoneRecordData::Ds(ds) => added.at(zone).ds.push(ds),
-                ZoneRecordData::Dnskey(key) => added.at(zone).keys.push(key),
-                _ => return Err(InvalidAnchors::OtherType(zone)),
+            if let ZoneRecordData::Ds(ds) = data {
+                added.at(zone).ds.push(ds);
+            } else if let ZoneRecordData::Dnskey(key) = data {
+                added.at(zone).keys.push(key);
+            } else {
+                return Err(InvalidAnchors::OtherType(zone));
             }
         }
         *self = added;
         Ok(())
     }
 
-    /// Adds one key as trusted.
-    pub fn add_key(&mut self, zone: Name<Bytes>, key: Dnskey<Bytes>) {
-        self.at(zone).keys.push(key);
+    /// Trusts these keys of a zone, and no others.
+    pub(crate) fn replace(&mut self, zone: &Name<Bytes>, keys: Vec<Dnskey<Bytes>>) {
+        let anchor = self.at(zone.clone());
+        anchor.ds.clear();
+        anchor.keys = keys;
     }
 
     /// Adds a name below which nothing is validated: RFC 7646.
@@ -166,15 +171,26 @@ mod tests {
     #[test]
     fn the_root_has_two_keys() {
         let anchors = TrustAnchors::iana();
-        let tags: Vec<u16> = anchors.closest(&name("example.")).unwrap().ds.iter().map(Ds::key_tag).collect();
+        let tags: Vec<u16> = anchors
+            .closest(&name("example."))
+            .unwrap()
+            .ds
+            .iter()
+            .map(Ds::key_tag)
+            .collect();
         assert_eq!(tags, [20326, 38696]);
     }
 
     #[test]
     fn the_deepest_anchor_counts() {
         let mut anchors = TrustAnchors::iana();
-        anchors.add_text("corp.example. IN DS 1 13 2 00\ncorp.example. IN DS 2 13 2 00").unwrap();
-        for (below, zone, digests) in [("a.corp.example.", "corp.example.", 2), ("example.", ".", 2)] {
+        anchors
+            .add_text("corp.example. IN DS 1 13 2 00\ncorp.example. IN DS 2 13 2 00")
+            .unwrap();
+        for (below, zone, digests) in [
+            ("a.corp.example.", "corp.example.", 2),
+            ("example.", ".", 2),
+        ] {
             let anchor = anchors.closest(&name(below)).unwrap();
             assert_eq!((&anchor.zone, anchor.ds.len()), (&name(zone), digests));
         }
@@ -185,7 +201,10 @@ mod tests {
         let mut anchors = TrustAnchors::iana();
         anchors.add_negative(name("example."));
         anchors.add_text("corp.example. IN DS 1 13 2 00").unwrap();
-        assert_eq!(anchors.negative(&name("a.example.")), Some(&name("example.")));
+        assert_eq!(
+            anchors.negative(&name("a.example.")),
+            Some(&name("example."))
+        );
         assert_eq!(anchors.negative(&name("a.corp.example.")), None);
         assert_eq!(anchors.negative(&name("org.")), None);
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 
 use crate::chain::KnownCut;
@@ -62,7 +62,9 @@ impl CutCache {
 
     /// The generations; a panic elsewhere leaves them whole, as each change is a single insertion.
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+        self.generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +115,7 @@ mod tests {
 
     fn known(expires: u64) -> KnownCut {
         KnownCut {
-            cut: Cut::NotACut,
+            cut: Cut::Absent,
             link: None,
             expires: UnixTime(expires),
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::DigestAlgorithm;
 use domain::base::iana::Rtype;
@@ -48,7 +48,7 @@ pub(crate) enum Cut {
     /// Everything from here down is insecure.
     Insecure(InsecureProof),
     /// No zone begins here.
-    NotACut,
+    Absent,
     /// Nothing exists here or below.
     NothingBelow,
 }
@@ -226,7 +226,10 @@ fn usable(mut all: Vec<Ds<Bytes>>, sha1: Sha1Policy) -> Vec<Ds<Bytes>> {
         algorithm::is_supported(ds.algorithm(), sha1)
             && algorithm::digest(ds.digest_type(), sha1).is_some()
     });
-    if all.iter().any(|ds| ds.digest_type() != DigestAlgorithm::SHA1) {
+    if all
+        .iter()
+        .any(|ds| ds.digest_type() != DigestAlgorithm::SHA1)
+    {
         all.retain(|ds| ds.digest_type() != DigestAlgorithm::SHA1);
     }
     all

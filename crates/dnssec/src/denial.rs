@@ -30,8 +30,10 @@ pub(crate) enum Absence {
     NoData,
     /// The name does not exist.
     NxDomain,
-    /// No signed name is there, an unsigned delegation may be.
+    /// Neither the name nor a wildcard for it is signed; an unsigned delegation may be there.
     OptOut,
+    /// The name has no such signed records; an unsigned delegation may be at it or below it.
+    OptOutNoData,
     /// The hash takes too many iterations to look.
     TooManyIterations(u16),
 }
@@ -183,7 +185,10 @@ impl<'a> Denial<'a> {
         encloser: &Name<Bytes>,
         work: &mut Work,
     ) -> Result<Option<WildcardProof>, Failure> {
-        if self.nsec.proves_wildcard(self.verifier.zone, name, encloser) {
+        if self
+            .nsec
+            .proves_wildcard(self.verifier.zone, name, encloser)
+        {
             return Ok(Some(WildcardProof::Secure));
         }
         if let Some(count) = self.nsec3.excessive_iterations(self.verifier.limits) {

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::SecurityAlgorithm;
 
+use crate::explain::AlgorithmName;
+use crate::explain::Date;
 use crate::message::Question;
 
 /// What makes an answer bogus.
@@ -44,7 +46,8 @@ pub struct SignatureId {
 impl fmt::Display for SignatureId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let signer = self.signer.fmt_with_dot();
-        write!(f, "{signer} {} {}", self.algorithm, self.key_tag)
+        let algorithm = AlgorithmName(self.algorithm);
+        write!(f, "{signer} {} {algorithm}", self.key_tag)
     }
 }
 
@@ -113,8 +116,8 @@ impl fmt::Display for Rule {
             Self::TooManyLabels => f.write_str("it counts more labels than the name has"),
             Self::UnsupportedAlgorithm => f.write_str("its algorithm is not supported"),
             Self::NoSuchKey => f.write_str("the zone has no such key"),
-            Self::NotYetValid(time) => write!(f, "it is valid only from {} on", time.0),
-            Self::Expired(time) => write!(f, "it expired at {}", time.0),
+            Self::NotYetValid(time) => write!(f, "it is valid only from {} on", Date(*time)),
+            Self::Expired(time) => write!(f, "it expired at {}", Date(*time)),
             Self::WrongSignature => f.write_str("it does not verify"),
             Self::WildcardNotAllowed => f.write_str("it comes from a wildcard"),
             Self::WildcardUnproven => {

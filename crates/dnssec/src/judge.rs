@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::ParsedName;
 use domain::base::iana::Rtype;
+use domain::rdata::Nsec3param;
 use domain::rdata::Soa;
 
 use crate::denial::Absence;
@@ -82,12 +83,49 @@ impl Validation {
                 at: zone.apex.clone(),
                 proof,
             }),
-            None => {
-                let record = Question::new(owner.clone(), rtype);
-                return Err(Stop::Bogus(fault(record, Rule::WildcardUnproven)));
-            }
+            None => Some(self.explain_missing_proof(&verifier, signed, response)?),
         };
         Ok(judged(insecure, verified.ttl.min(denial.ttl), now))
+    }
+
+    /// Looks for the reason why a wildcard has no proof at all beside it.
+    ///
+    /// Some validating upstreams drop NSEC3 records with more iterations than they do themselves.
+    /// The zone's own signed parameters then tell that the proof would be insecure anyway.
+    fn explain_missing_proof(
+        &mut self,
+        verifier: &Verifier<'_>,
+        wildcard: &SignedSet,
+        response: &Response,
+    ) -> Result<Insecure, Stop> {
+        let record = Question::new(wildcard.set.owner.clone(), wildcard.set.rtype);
+        let unproven = Stop::Bogus(fault(record, Rule::WildcardUnproven));
+        if response.authority.of_type(Rtype::NSEC3).next().is_some() {
+            return Err(unproven);
+        }
+        let question = Question::new(verifier.zone.clone(), Rtype::NSEC3PARAM);
+        let parameters = match self.good_answer(&question, None) {
+            Ok(response) => response,
+            Err(Stop::Need(questions)) => return Err(Stop::Need(questions)),
+            Err(Stop::Bogus(_) | Stop::Failed(_)) => return Err(unproven),
+        };
+        let Some(signed) = parameters.answer.find(verifier.zone, Rtype::NSEC3PARAM) else {
+            return Err(unproven);
+        };
+        self.verified(verifier, signed, &parameters)?;
+        let iterations = signed
+            .set
+            .parsed::<Nsec3param<Bytes>>()
+            .map(|parameters| parameters.iterations())
+            .min()
+            .filter(|iterations| *iterations > verifier.limits.nsec3_iterations_max);
+        match iterations {
+            Some(count) => Ok(Insecure {
+                at: verifier.zone.clone(),
+                proof: InsecureProof::TooManyIterations(count),
+            }),
+            None => Err(unproven),
+        }
     }
 
     /// Judges the absence of records of a type at the current name.
@@ -142,7 +180,10 @@ impl Validation {
             Some(Absence::TooManyIterations(count)) => {
                 (claimed, Some(InsecureProof::TooManyIterations(count)))
             }
-            None => {
+            Some(Absence::OptOutNoData) if claimed == Kind::NoData => {
+                (claimed, Some(InsecureProof::OptOut))
+            }
+            Some(Absence::OptOutNoData) | None => {
                 let unproven = fault(Question::new(name, rtype), Rule::DenialUnproven);
                 let fault = denial.fault.unwrap_or(unproven);
                 return Err(self.unsigned(fault, response));

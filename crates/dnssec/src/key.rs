@@ -63,9 +63,9 @@ impl Key {
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.public_key {
             Some(PublicKey::AwsLc(key)) => key.verify_sig(message, signature).is_ok(),
-            Some(PublicKey::Ed448(key)) => <[u8; ED448_SIGNATURE_OCTETS]>::try_from(signature)
+            Some(PublicKey::Ed448(key)) => <&[u8; ED448_SIGNATURE_OCTETS]>::try_from(signature)
                 .ok()
-                .and_then(|octets| Ed448Signature::try_from(&octets).ok())
+                .map(Ed448Signature::from)
                 .is_some_and(|signature| key.verify_raw(&signature, message).is_ok()),
             None => false,
         }
@@ -101,27 +101,33 @@ enum PublicKey {
 impl PublicKey {
     /// Reads the public key field of a DNSKEY record.
     fn new(algorithm: SecurityAlgorithm, field: &[u8]) -> Option<Self> {
-        let (verification, octets): (&'static dyn VerificationAlgorithm, Vec<u8>) = match algorithm {
-            SecurityAlgorithm::RSASHA1 | SecurityAlgorithm::RSASHA1_NSEC3_SHA1 => {
-                (&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, rsa_der(field)?)
-            }
-            SecurityAlgorithm::RSASHA256 => {
-                (&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, rsa_der(field)?)
-            }
-            SecurityAlgorithm::RSASHA512 => {
-                (&RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, rsa_der(field)?)
-            }
+        let (verification, octets): (&'static dyn VerificationAlgorithm, Vec<u8>) = match algorithm
+        {
+            SecurityAlgorithm::RSASHA1 | SecurityAlgorithm::RSASHA1_NSEC3_SHA1 => (
+                &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+                rsa_der(field)?,
+            ),
+            SecurityAlgorithm::RSASHA256 => (
+                &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+                rsa_der(field)?,
+            ),
+            SecurityAlgorithm::RSASHA512 => (
+                &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+                rsa_der(field)?,
+            ),
             SecurityAlgorithm::ECDSAP256SHA256 => (&ECDSA_P256_SHA256_FIXED, uncompressed(field)),
             SecurityAlgorithm::ECDSAP384SHA384 => (&ECDSA_P384_SHA384_FIXED, uncompressed(field)),
             SecurityAlgorithm::ED25519 => (&ED25519, field.to_vec()),
             SecurityAlgorithm::ED448 => {
                 let octets = <[u8; ED448_KEY_OCTETS]>::try_from(field).ok()?;
-                let key = Ed448Key::from_bytes(&octets.into()).ok()?;
+                let key = Ed448Key::from_bytes(&octets).ok()?;
                 return Some(Self::Ed448(Box::new(key)));
             }
             _ => return None,
         };
-        ParsedPublicKey::new(verification, octets).ok().map(Self::AwsLc)
+        ParsedPublicKey::new(verification, octets)
+            .ok()
+            .map(Self::AwsLc)
     }
 }
 
@@ -147,7 +153,11 @@ fn rsa_der(field: &[u8]) -> Option<Vec<u8>> {
 
 /// An unsigned number as the content of a DER INTEGER: no leading zeros, then one if the top bit is set.
 fn der_unsigned(octets: &[u8]) -> Vec<u8> {
-    let mut content: Vec<u8> = octets.iter().copied().skip_while(|octet| *octet == 0).collect();
+    let mut content: Vec<u8> = octets
+        .iter()
+        .copied()
+        .skip_while(|octet| *octet == 0)
+        .collect();
     if content.first().is_none_or(|first| *first >= 0x80) {
         content.insert(0, 0);
     }

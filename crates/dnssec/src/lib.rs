@@ -25,6 +25,7 @@
 //! | [`Link`] | one zone of the chain of trust, for people to read; [`tree`] draws them |
 //! | [`TrustAnchors`] | where chains begin, and negative anchors where they are cut |
 //! | [`Limits`] | the bounds on what a validation may cost |
+//! | [`AnchorTracker`] | the root's keys as they change: RFC 5011 |
 //!
 //! # How a zone is proven
 //!
@@ -50,6 +51,7 @@ mod name;
 mod nsec;
 mod nsec3;
 mod rdata;
+mod rfc5011;
 mod signature;
 mod validation;
 mod validator;
@@ -74,6 +76,10 @@ pub use limits::Work;
 pub use message::BadMessage;
 pub use message::Question;
 pub use message::RecordSet;
+pub use rfc5011::AnchorTracker;
+pub use rfc5011::KeyState;
+pub use rfc5011::TRACKED_KEYS_MAX;
+pub use rfc5011::TrackedKey;
 pub use validation::Step;
 pub use validation::Validation;
 pub use validator::Validator;

@@ -11,7 +11,7 @@ use crate::verdict::Failure;
 /// on work ends as failed, so that a hostile zone harms nobody but itself.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Signatures checked in all: CVE-2023-50387, "KeyTrap". Default 128.
+    /// Signatures checked in all: CVE-2023-50387. Default 128.
     pub signature_checks_max: u32,
     /// Signatures that may fail over one record set before it is given up. Default 8.
     pub signature_failures_per_set_max: u32,

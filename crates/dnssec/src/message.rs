@@ -118,7 +118,9 @@ impl Section {
 
     /// All record sets of a type.
     pub(crate) fn of_type(&self, rtype: Rtype) -> impl Iterator<Item = &SignedSet> {
-        self.0.iter().filter(move |signed| signed.set.rtype == rtype)
+        self.0
+            .iter()
+            .filter(move |signed| signed.set.rtype == rtype)
     }
 
     /// Whether any record set has a signature.
@@ -158,12 +160,13 @@ impl Response {
         }
         let counts = message.header_counts();
         let mut parser = Parser::from_ref(&octets);
-        let mut reader = |read: &mut dyn FnMut(&mut Parser<'_, Bytes>) -> Result<(), ParseError>| {
-            read(&mut parser).map_err(|error| BadMessage::Malformed {
-                offset: parser.pos(),
-                what: describe(error),
-            })
-        };
+        let mut reader =
+            |read: &mut dyn FnMut(&mut Parser<'_, Bytes>) -> Result<(), ParseError>| {
+                read(&mut parser).map_err(|error| BadMessage::Malformed {
+                    offset: parser.pos(),
+                    what: describe(error),
+                })
+            };
         reader(&mut |parser| Ok(parser.advance(HEADER_OCTETS)?))?;
         let mut asked = Vec::new();
         let (mut answer, mut authority) = (Sets::default(), Sets::default());
@@ -279,7 +282,11 @@ impl Record {
 
     /// The TTL; one with the top bit set counts as zero: RFC 2181, Section 8.
     fn ttl(&self) -> u32 {
-        if self.ttl_field > TTL_MAX { 0 } else { self.ttl_field }
+        if self.ttl_field > TTL_MAX {
+            0
+        } else {
+            self.ttl_field
+        }
     }
 }
 
@@ -288,7 +295,13 @@ impl Record {
 struct Sets {
     sets: Vec<SignedSet>,
     index: HashMap<(Name<Bytes>, Rtype), usize>,
-    signatures: Vec<(Name<Bytes>, Rrsig<Bytes, Name<Bytes>>)>,
+    signatures: Vec<LooseSignature>,
+}
+
+/// A signature before it is known what it covers.
+struct LooseSignature {
+    owner: Name<Bytes>,
+    rrsig: Rrsig<Bytes, Name<Bytes>>,
 }
 
 impl Sets {
@@ -300,8 +313,10 @@ impl Sets {
         }
         if record.rtype == Rtype::RRSIG {
             let signature = Rrsig::parse(&mut Parser::from_ref(&record.data))?;
-            let signature: Rrsig<Bytes, Name<Bytes>> = signature.flatten_into();
-            self.signatures.push((record.owner, signature));
+            self.signatures.push(LooseSignature {
+                owner: record.owner,
+                rrsig: signature.flatten_into(),
+            });
             return Ok(());
         }
         let ttl = record.ttl();
@@ -330,10 +345,10 @@ impl Sets {
 
     /// Puts each signature beside the set that it covers; others are dropped.
     fn finish(mut self) -> Section {
-        for (owner, signature) in self.signatures {
-            let key = (owner, signature.type_covered());
+        for LooseSignature { owner, rrsig } in self.signatures {
+            let key = (owner, rrsig.type_covered());
             if let Some(signed) = self.index.get(&key).and_then(|at| self.sets.get_mut(*at)) {
-                signed.signatures.push(signature);
+                signed.signatures.push(rrsig);
             }
         }
         Section(self.sets)
@@ -388,18 +403,33 @@ mod tests {
     fn what_is_no_answer_is_refused_with_the_place() {
         let question = "01 61 00 0001 0001";
         check(&["0000"], malformed(2));
-        check(&["0000 0100 0001 0000 0000 0000", question], BadMessage::NotAnAnswer);
-        check(&["0000 8380 0001 0000 0000 0000", question], BadMessage::Truncated);
+        check(
+            &["0000 0100 0001 0000 0000 0000", question],
+            BadMessage::NotAnAnswer,
+        );
+        check(
+            &["0000 8380 0001 0000 0000 0000", question],
+            BadMessage::Truncated,
+        );
         let other = "01 62 00 0001 0001";
-        check(&["0000 8180 0001 0000 0000 0000", other], BadMessage::OtherQuestion);
+        check(
+            &["0000 8180 0001 0000 0000 0000", other],
+            BadMessage::OtherQuestion,
+        );
         // A count that promises more than there is.
         check(&["0000 8180 0001 ffff 0000 0000", question], malformed(19));
         // A name that points at itself.
         let looped = "c013 0001 0001 00000000 0000";
-        check(&["0000 8180 0001 0001 0000 0000", question, looped], malformed(21));
+        check(
+            &["0000 8180 0001 0001 0000 0000", question, looped],
+            malformed(21),
+        );
         // An A record is opaque here, a CNAME of length 0 is not.
         let empty = "c00c 0005 0001 00000000 0000";
-        check(&["0000 8180 0001 0001 0000 0000", question, empty], malformed(31));
+        check(
+            &["0000 8180 0001 0001 0000 0000", question, empty],
+            malformed(31),
+        );
     }
 
     #[test]

@@ -110,7 +110,13 @@ mod tests {
 
     #[test]
     fn ancestors_keep_the_right_most_labels() {
-        for (labels, expected) in [(0, "."), (1, "c."), (2, "b.c."), (3, "a.b.c."), (9, "a.b.c.")] {
+        for (labels, expected) in [
+            (0, "."),
+            (1, "c."),
+            (2, "b.c."),
+            (3, "a.b.c."),
+            (9, "a.b.c."),
+        ] {
             assert_eq!(ancestor(&name("a.b.c."), labels), name(expected));
         }
     }
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_dname_replaces_the_suffix_unless_the_result_is_too_long() {
-        let long = name(&format!("{}.", ["a".repeat(60); 4].join(".")));
+        let long = name(&format!("{}.", "a".repeat(60)).repeat(4));
         let swapped = substitute(&name("w.x.old.org."), &name("old.org."), &name("new."));
         assert_eq!(swapped, Some(name("w.x.new.")));
         assert_eq!(

@@ -89,19 +89,27 @@ impl Nsec3Proof {
         let Some(cover) = self.cover_below(&encloser.span.types, next_closer) else {
             return Ok(None);
         };
-        if cover == Cover::OptOut {
-            // An unsigned delegation may hide here: RFC 5155, Sections 6 and 8.6.
-            return Ok(Some(Absence::OptOut));
-        }
+        let complete = match cover {
+            Cover::Complete => Absence::NxDomain,
+            Cover::OptOut => Absence::OptOut,
+        };
         let Some(wildcard) = name::wildcard_below(&encloser.name) else {
-            return Ok(Some(Absence::NxDomain));
+            return Ok(Some(complete));
         };
         let hash = self.hash(&wildcard, meter)?;
         if let Some(span) = self.matching(hash) {
             let lacks = nsec::lacks(&span.types, rtype, &wildcard);
-            return Ok(lacks.then_some(Absence::NoData));
+            return Ok(lacks.then_some(match cover {
+                Cover::Complete => Absence::NoData,
+                Cover::OptOut => Absence::OptOutNoData,
+            }));
         }
-        Ok(self.covering(hash).map(|_| Absence::NxDomain))
+        if self.covering(hash).is_some() {
+            return Ok(Some(complete));
+        }
+        // An unsigned delegation below the name would make it an empty non-terminal that has no
+        // record, before any wildcard: RFC 5155, Sections 7.1 and 8.6.
+        Ok((cover == Cover::OptOut).then_some(Absence::OptOutNoData))
     }
 
     /// What is proven about a delegation at a name below the zone's apex.
@@ -198,12 +206,9 @@ impl Nsec3Proof {
 
     /// The hash of a name: RFC 5155, Section 5.
     fn hash(&self, name: &Name<Bytes>, meter: &mut Meter<'_>) -> Result<Hash, Failure> {
-        let (iterations, salt) = self
-            .parameters
-            .as_ref()
-            .map_or((0, &[][..]), |parameters| {
-                (parameters.iterations, parameters.salt.as_ref())
-            });
+        let (iterations, salt) = self.parameters.as_ref().map_or((0, &[][..]), |parameters| {
+            (parameters.iterations, parameters.salt.as_ref())
+        });
         meter.work.count_hash(iterations, meter.limits)?;
         let mut input = Vec::with_capacity(name::NAME_OCTETS_MAX * 2);
         name::push_canonical(&mut input, name);

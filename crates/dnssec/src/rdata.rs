@@ -42,7 +42,9 @@ pub(crate) fn read(rtype: Rtype, data: &mut Parser<'_, Bytes>) -> Result<Bytes, 
         return Err(ParseError::form_error("data behind the end of the record"));
     }
     if octets.len() > usize::from(u16::MAX) {
-        return Err(ParseError::form_error("record data longer than 65535 octets"));
+        return Err(ParseError::form_error(
+            "record data longer than 65535 octets",
+        ));
     }
     Ok(octets.into())
 }
@@ -153,7 +155,11 @@ mod tests {
         );
         check(Rtype::NSEC, b"\x01N\x00\x00\x01A", b"\x01N\x00\x00\x01A");
         check(Rtype::TXT, b"\x03ABC", b"\x03ABC");
-        check(Rtype::from_int(64), b"\x00\x01\x01S\x00", b"\x00\x01\x01S\x00");
+        check(
+            Rtype::from_int(64),
+            b"\x00\x01\x01S\x00",
+            b"\x00\x01\x01S\x00",
+        );
     }
 
     #[test]
@@ -163,11 +169,14 @@ mod tests {
             (Rtype::MX, b"\x00\x0a"),
             (Rtype::CNAME, b"\x00\x00"),
             (Rtype::SOA, b"\x00\x00short"),
-            (Rtype::CNAME, b"\xc0\x00"), // points to itself
+            (Rtype::CNAME, b"\xc0\x00"),  // points to itself
             (Rtype::CNAME, b"\x41a\x00"), // an unknown kind of label
         ] {
             let octets = Bytes::copy_from_slice(data);
-            assert!(read(rtype, &mut Parser::from_ref(&octets)).is_err(), "{data:?}");
+            assert!(
+                read(rtype, &mut Parser::from_ref(&octets)).is_err(),
+                "{data:?}"
+            );
         }
     }
 

@@ -1,1 +1,289 @@
-//! placeholder
+//! Tracking a trust anchor's keys as their zone changes them: RFC 5011.
+//!
+//! A state machine over the days and weeks: whoever has a clock and a place to keep it hands in the
+//! zone's DNSKEY answer whenever [`AnchorTracker::refresh_at`] has come, keeps the tracker, and
+//! makes [`TrustAnchors`] of its keys. New keys are believed when a trusted one has vouched for them
+//! during 30 days without a break; revoked ones are never believed again.
+
+use std::time::Duration;
+
+use byrnie_base::UnixTime;
+use bytes::Bytes;
+use domain::base::Name;
+use domain::base::iana::Rtype;
+use domain::base::iana::SecurityAlgorithm;
+use domain::rdata::Dnskey;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::algorithm::Sha1Policy;
+use crate::anchor::TrustAnchors;
+use crate::key::Key;
+use crate::limits::Limits;
+use crate::limits::Work;
+use crate::message::Question;
+use crate::message::Response;
+use crate::signature::Unverified;
+use crate::signature::Verified;
+use crate::signature::Verifier;
+use crate::verdict::Failure;
+use crate::verdict::Status;
+
+/// The keys of one trust anchor's zone, with what is known of each.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AnchorTracker {
+    /// The keys, at most [`TRACKED_KEYS_MAX`].
+    pub keys: Vec<TrackedKey>,
+    /// When the zone's keys should be asked for next.
+    pub refresh_at: UnixTime,
+}
+
+/// One key of the zone.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TrackedKey {
+    /// The algorithm's number.
+    pub algorithm: u8,
+    /// The key as in the DNSKEY record.
+    pub public_key: Vec<u8>,
+    /// What is known of it.
+    pub state: KeyState,
+}
+
+/// The states of RFC 5011, Section 4.2; a key that is at Start is not tracked.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// Seen since then, and not trusted yet.
+    AddPending(UnixTime),
+    /// Trusted, though not seen since then.
+    Missing(UnixTime),
+    /// Revoked, and gone: never trusted again.
+    Removed,
+    /// Revoked at that time.
+    Revoked(UnixTime),
+    /// Trusted.
+    Valid,
+}
+
+impl KeyState {
+    /// Whether a key in this state is a trust anchor.
+    #[must_use]
+    pub const fn is_trusted(self) -> bool {
+        match self {
+            Self::Valid | Self::Missing(_) => true,
+            Self::AddPending(_) | Self::Removed | Self::Revoked(_) => false,
+        }
+    }
+}
+
+impl AnchorTracker {
+    /// A tracker that knows no key yet and should look at once.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            keys: Vec::new(),
+            refresh_at: UnixTime(0),
+        }
+    }
+
+    /// The configured anchors, with the trusted keys instead of what is configured for `zone`.
+    ///
+    /// As long as no key is trusted, `configured` stays as it is.
+    #[must_use]
+    pub fn anchors(&self, zone: &Name<Bytes>, configured: &TrustAnchors) -> TrustAnchors {
+        let trusted = self.keys.iter().filter(|key| key.state.is_trusted());
+        let keys: Vec<Dnskey<Bytes>> = trusted.filter_map(TrackedKey::dnskey).collect();
+        let mut anchors = configured.clone();
+        if !keys.is_empty() {
+            anchors.replace(zone, keys);
+        }
+        anchors
+    }
+
+    /// Takes the zone's DNSKEY answer and moves each key on.
+    ///
+    /// `configured` says what to trust at first, before any key is tracked.
+    ///
+    /// # Errors
+    /// The answer is not usable: no trusted key signed it. Only `refresh_at` is changed then.
+    pub fn observe(
+        &mut self,
+        zone: &Name<Bytes>,
+        configured: &TrustAnchors,
+        octets: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Status> {
+        self.refresh_at = now + RETRY_MIN;
+        let question = Question::new(zone.clone(), Rtype::DNSKEY);
+        let response = Response::read(&question, octets)
+            .map_err(|why| Status::Failed(Failure::BadMessage(question.clone(), why)))?;
+        let Some(signed) = response.answer.find(zone, Rtype::DNSKEY) else {
+            let failure = Failure::Rcode(question, response.rcode);
+            return Err(Status::Failed(failure));
+        };
+        let limits = Limits::default();
+        let keys = signed.set.parsed::<Dnskey<Bytes>>();
+        let keys: Vec<Key> = keys.take(limits.keys_per_zone_max).map(Key::new).collect();
+        let verifier = |keys| Verifier {
+            zone,
+            keys,
+            limits: &limits,
+            sha1: Sha1Policy::Validate,
+            now,
+        };
+        // A revocation needs no other signature than the revoked key's own: Section 2.1.
+        for key in keys.iter().filter(|key| key.dnskey.is_revoked()) {
+            if verifier(&[]).is_signed_by(signed, key) {
+                self.revoke(key, now);
+            }
+        }
+
+        let anchors = self.anchors(zone, configured);
+        let is_trusted = |key: &Key| {
+            anchors.closest(zone).is_some_and(|anchor| {
+                anchor.keys.contains(&key.dnskey)
+                    || anchor
+                        .ds
+                        .iter()
+                        .any(|ds| key.matches(zone, ds, Sha1Policy::Ignore))
+            })
+        };
+        let (trusted, others): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(is_trusted);
+        let mut work = Work::default();
+        let verified = verifier(&trusted)
+            .verify(signed, &mut work)
+            .map_err(|unverified| match unverified {
+                Unverified::Fault(fault) => Status::Bogus(fault),
+                Unverified::Failure(failure) => Status::Failed(failure),
+            })?;
+        let ttl = Duration::from_secs(u64::from(signed.set.ttl));
+        for key in &trusted {
+            self.see(key, KeyState::Valid);
+        }
+        for key in others.iter().filter(|key| is_candidate(key)) {
+            self.see_candidate(key, ttl, now);
+        }
+        let present: Vec<&Key> = trusted.iter().chain(&others).collect();
+        self.keys
+            .retain_mut(|tracked| tracked.miss_unless(&present, now));
+        self.refresh_at = now + refresh_interval(ttl, &verified, now);
+        Ok(())
+    }
+
+    /// Notes a trusted key that was seen.
+    fn see(&mut self, key: &Key, state: KeyState) {
+        if let Some(tracked) = self.find(key) {
+            tracked.state = state;
+        } else if self.keys.len() < TRACKED_KEYS_MAX {
+            self.keys.push(TrackedKey {
+                algorithm: key.dnskey.algorithm().to_int(),
+                public_key: key.dnskey.public_key().to_vec(),
+                state,
+            });
+        }
+    }
+
+    /// Notes a key that is not trusted and was seen in a set that a trusted key signed.
+    fn see_candidate(&mut self, key: &Key, ttl: Duration, now: UnixTime) {
+        match self.find(key).map(|tracked| tracked.state) {
+            None => self.see(key, KeyState::AddPending(now)),
+            Some(KeyState::AddPending(since)) if now.since(since) >= HOLD_DOWN.max(ttl) => {
+                self.see(key, KeyState::Valid);
+            }
+            Some(
+                KeyState::AddPending(_)
+                | KeyState::Missing(_)
+                | KeyState::Removed
+                | KeyState::Revoked(_)
+                | KeyState::Valid,
+            ) => {}
+        }
+    }
+
+    /// Notes a revocation.
+    fn revoke(&mut self, key: &Key, now: UnixTime) {
+        if let Some(tracked) = self.find(key) {
+            tracked.state = match tracked.state {
+                state @ (KeyState::Revoked(_) | KeyState::Removed) => state,
+                KeyState::AddPending(_) | KeyState::Missing(_) | KeyState::Valid => {
+                    KeyState::Revoked(now)
+                }
+            };
+        }
+    }
+
+    /// The tracked key with the same material; the flags, and so the tag, may differ.
+    fn find(&mut self, key: &Key) -> Option<&mut TrackedKey> {
+        self.keys.iter_mut().find(|tracked| tracked.is(key))
+    }
+}
+
+impl Default for AnchorTracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TrackedKey {
+    /// The key as a record.
+    fn dnskey(&self) -> Option<Dnskey<Bytes>> {
+        let algorithm = SecurityAlgorithm::from_int(self.algorithm);
+        let public_key = Bytes::copy_from_slice(&self.public_key);
+        Dnskey::new(FLAGS_KEY_SIGNING, PROTOCOL, algorithm, public_key).ok()
+    }
+
+    /// Whether it is the same key.
+    fn is(&self, key: &Key) -> bool {
+        self.algorithm == key.dnskey.algorithm().to_int()
+            && self.public_key == key.dnskey.public_key().as_ref()
+    }
+
+    /// Moves on a key that is not among those present; whether it is to be kept.
+    fn miss_unless(&mut self, present: &[&Key], now: UnixTime) -> bool {
+        if present.iter().any(|key| self.is(key)) {
+            return true;
+        }
+        match self.state {
+            // Back to Start: its time begins anew when it is seen again.
+            KeyState::AddPending(_) => return false,
+            KeyState::Valid => self.state = KeyState::Missing(now),
+            KeyState::Revoked(since) if now.since(since) >= HOLD_DOWN => {
+                self.state = KeyState::Removed;
+            }
+            KeyState::Missing(_) | KeyState::Removed | KeyState::Revoked(_) => {}
+        }
+        true
+    }
+}
+
+/// Whether a key may become a trust anchor: it has the SEP bit and is not revoked.
+fn is_candidate(key: &Key) -> bool {
+    key.is_zone_key() && key.dnskey.is_secure_entry_point()
+}
+
+/// RFC 5011, Section 2.3: half of the TTL and of the signature's time, within bounds.
+fn refresh_interval(ttl: Duration, verified: &Verified, now: UnixTime) -> Duration {
+    let left = verified.expiration.since(now);
+    REFRESH_MIN.max(REFRESH_MAX.min(ttl / 2).min(left / 2))
+}
+
+/// The keys tracked for one zone; further ones are ignored. The root has had three at a time.
+pub const TRACKED_KEYS_MAX: usize = 16;
+
+/// RFC 5011, Section 2.4.1 and 2.4.2.
+const HOLD_DOWN: Duration = Duration::from_secs(30 * 86_400);
+
+/// RFC 5011, Section 2.3.
+const REFRESH_MIN: Duration = Duration::from_secs(3_600);
+
+/// RFC 5011, Section 2.3.
+const REFRESH_MAX: Duration = Duration::from_secs(15 * 86_400);
+
+/// RFC 5011, Section 2.3.
+const RETRY_MIN: Duration = Duration::from_secs(3_600);
+
+/// A zone key with the SEP bit: RFC 4034, Section 2.1.1.
+const FLAGS_KEY_SIGNING: u16 = 257;
+
+/// RFC 4034, Section 2.1.2.
+const PROTOCOL: u8 = 3;

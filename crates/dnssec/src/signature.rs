@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::SecurityAlgorithm;
 use domain::rdata::Rrsig;
@@ -71,7 +71,11 @@ impl Verifier<'_> {
     ///
     /// # Errors
     /// There is none; the fault tells of the one that came nearest.
-    pub(crate) fn verify(&self, signed: &SignedSet, work: &mut Work) -> Result<Verified, Unverified> {
+    pub(crate) fn verify(
+        &self,
+        signed: &SignedSet,
+        work: &mut Work,
+    ) -> Result<Verified, Unverified> {
         let mut nearest: Option<(Rule, SignatureId)> = None;
         let mut failures = 0;
         for signature in &signed.signatures {
@@ -103,6 +107,19 @@ impl Verifier<'_> {
         }))
     }
 
+    /// Whether one given key signed a record set, even a key that may sign nothing else.
+    pub(crate) fn is_signed_by(&self, signed: &SignedSet, key: &Key) -> bool {
+        let by_key = signed.signatures.iter().filter(|signature| {
+            signature.signer_name() == self.zone
+                && signature.key_tag() == key.tag
+                && signature.algorithm() == key.dnskey.algorithm()
+                && self.check_time(signature).is_ok()
+        });
+        by_key.take(SIGNATURES_PER_KEY_MAX).any(|signature| {
+            key.verifies(&signed_data(&signed.set, signature), signature.signature())
+        })
+    }
+
     /// Checks one signature, first what is cheap.
     fn check(
         &self,
@@ -130,7 +147,8 @@ impl Verifier<'_> {
         }
         let message = signed_data(set, signature);
         for key in keys {
-            work.count_signature(self.limits).map_err(Unverified::Failure)?;
+            work.count_signature(self.limits)
+                .map_err(Unverified::Failure)?;
             if key.verifies(&message, signature.signature()) {
                 return Ok(Ok(()));
             }
@@ -250,6 +268,9 @@ fn id(signature: &Rrsig<Bytes, Name<Bytes>>) -> SignatureId {
 pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+/// Signatures by one key over one record set that are looked at; one is what there should be.
+const SIGNATURES_PER_KEY_MAX: usize = 2;
 
 /// RFC 1035, Section 3.2.4.
 const CLASS_IN: u16 = 1;

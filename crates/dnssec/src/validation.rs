@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::ParsedName;
 use domain::base::iana::Rcode;
@@ -210,8 +210,18 @@ impl Validation {
         let found = response.answer.find(&self.current, rtype);
         let dname = self.dname_above(&response);
         // A CNAME made from a DNAME is not signed, but can be made again: RFC 6672, Section 5.3.1.
-        if let (None, Some(dname)) | (Some(SignedSet { set: RecordSet { rtype: Rtype::CNAME, .. }, .. }), Some(dname)) =
-            (found, dname)
+        if let (None, Some(dname))
+        | (
+            Some(SignedSet {
+                set:
+                    RecordSet {
+                        rtype: Rtype::CNAME,
+                        ..
+                    },
+                ..
+            }),
+            Some(dname),
+        ) = (found, dname)
         {
             return self.follow_dname(dname, &response, now);
         }
@@ -272,9 +282,8 @@ impl Validation {
             .map(|dname| dname.into_dname().flatten_into());
         let target = match target {
             Some(target) => Some(
-                name::substitute(&self.current, &dname.set.owner, &target).ok_or_else(|| {
-                    Stop::Failed(Failure::NameTooLong(dname.set.owner.clone()))
-                })?,
+                name::substitute(&self.current, &dname.set.owner, &target)
+                    .ok_or_else(|| Stop::Failed(Failure::NameTooLong(dname.set.owner.clone())))?,
             ),
             None => None,
         };
@@ -320,7 +329,10 @@ impl Validation {
 
     /// Whether an answer goes on with the current name.
     fn tells_of_current(&self, response: &Response) -> bool {
-        response.answer.find(&self.current, self.question.rtype).is_some()
+        response
+            .answer
+            .find(&self.current, self.question.rtype)
+            .is_some()
             || response.answer.find(&self.current, Rtype::CNAME).is_some()
             || self.dname_above(response).is_some()
             || response.authority.of_type(Rtype::SOA).next().is_some()

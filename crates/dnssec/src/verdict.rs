@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use byrnie_base::LookupError;
 use byrnie_base::Security;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::Rcode;
 use domain::base::iana::Rtype;
@@ -227,11 +227,19 @@ impl fmt::Display for Failure {
                 write!(f, "a CNAME loop comes back to {}", name.fmt_with_dot())
             }
             Self::NameTooLong(name) => {
-                write!(f, "the DNAME at {} makes a name too long", name.fmt_with_dot())
+                write!(
+                    f,
+                    "the DNAME at {} makes a name too long",
+                    name.fmt_with_dot()
+                )
             }
             Self::Rcode(question, code) => match u8::try_from(*code) {
                 Ok(low) if low < 16 => {
-                    write!(f, "{question}: the upstream answers {}", Rcode::masked_from_int(low))
+                    write!(
+                        f,
+                        "{question}: the upstream answers {}",
+                        Rcode::masked_from_int(low)
+                    )
                 }
                 Ok(_) | Err(_) => write!(f, "{question}: the upstream answers with code {code}"),
             },

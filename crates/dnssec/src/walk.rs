@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use byrnie_base::UnixTime;
+use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::Rtype;
 
@@ -80,7 +80,9 @@ impl Validation {
         let mut zone = match known {
             Cut::Secure(zone) => zone,
             Cut::Insecure(proof) => return Ok(insecure(&anchor.zone, proof)),
-            Cut::NotACut | Cut::NothingBelow => return Ok(insecure(target, InsecureProof::NoAnchor)),
+            Cut::Absent | Cut::NothingBelow => {
+                return Ok(insecure(target, InsecureProof::NoAnchor));
+            }
         };
         for labels in name::label_count(&anchor.zone) + 1..=name::label_count(target) {
             let name = name::ancestor(target, labels);
@@ -90,7 +92,7 @@ impl Validation {
             match known {
                 Cut::Secure(child) => zone = child,
                 Cut::Insecure(proof) => return Ok(insecure(&name, proof)),
-                Cut::NotACut => {}
+                Cut::Absent => {}
                 Cut::NothingBelow => break,
             }
         }
@@ -209,18 +211,7 @@ impl Validation {
             now,
         };
         if let Some(signed) = response.answer.find(name, Rtype::DS) {
-            let verified = self.verified(&verifier, signed, &response)?;
-            if verified.wildcard_encloser.is_some() {
-                return Err(Stop::Bogus(fault(question, Rule::WildcardNotAllowed)));
-            }
-            let trust = Trust::from_ds(&signed.set, shared.sha1, &shared.limits);
-            let expires = now + Duration::from_secs(u64::from(verified.ttl));
-            if trust.is_unsupported() {
-                return Ok(unsupported(name, trust, Some(&verified), expires));
-            }
-            let question = Question::new(name.clone(), Rtype::DNSKEY);
-            let response = self.good_answer(&question, None)?;
-            return self.prove_keys(name, trust, expires, &response, now);
+            return self.prove_child(&verifier, signed, &response, now);
         }
         let alias = response.answer.find(name, Rtype::CNAME);
         let dname = response
@@ -232,6 +223,36 @@ impl Validation {
             return self.prove_alias(&verifier, signed, &response, now);
         }
         self.prove_no_ds(&verifier, name, &response, now)
+    }
+
+    /// Proves the keys of a child zone by the DS records that its parent has for it.
+    fn prove_child(
+        &mut self,
+        verifier: &Verifier<'_>,
+        signed: &SignedSet,
+        response: &Response,
+        now: UnixTime,
+    ) -> Result<KnownCut, Stop> {
+        let name = &signed.set.owner;
+        let trust = Trust::from_ds(&signed.set, verifier.sha1, verifier.limits);
+        // Without the keys there is no use in checking the DS records yet.
+        let keys = Question::new(name.clone(), Rtype::DNSKEY);
+        let keys = match self.good_answer(&keys, None) {
+            Err(Stop::Need(questions)) if !trust.is_unsupported() => {
+                return Err(Stop::Need(questions));
+            }
+            answer => answer,
+        };
+        let verified = self.verified(verifier, signed, response)?;
+        if verified.wildcard_encloser.is_some() {
+            let record = Question::new(name.clone(), Rtype::DS);
+            return Err(Stop::Bogus(fault(record, Rule::WildcardNotAllowed)));
+        }
+        let expires = now + Duration::from_secs(u64::from(verified.ttl));
+        if trust.is_unsupported() {
+            return Ok(unsupported(name, trust, Some(&verified), expires));
+        }
+        self.prove_keys(name, trust, expires, &*keys?, now)
     }
 
     /// A name with a CNAME, or below a DNAME, has no other records and so no delegation.
@@ -247,7 +268,7 @@ impl Validation {
         let mut cut = if signed.set.rtype == Rtype::DNAME {
             Cut::NothingBelow
         } else {
-            Cut::NotACut
+            Cut::Absent
         };
         if let Some(encloser) = &verified.wildcard_encloser {
             let denial = Denial::collect(verifier, &response.authority, &mut self.work)
@@ -280,11 +301,9 @@ impl Validation {
         response: &Response,
         now: UnixTime,
     ) -> Result<KnownCut, Stop> {
-        let denial = Denial::collect(verifier, &response.authority, &mut self.work)
-            .map_err(Stop::Failed)?;
-        let proven = denial
-            .of_cut(name, &mut self.work)
-            .map_err(Stop::Failed)?;
+        let denial =
+            Denial::collect(verifier, &response.authority, &mut self.work).map_err(Stop::Failed)?;
+        let proven = denial.of_cut(name, &mut self.work).map_err(Stop::Failed)?;
         let Some(proven) = proven else {
             let missing = fault(Question::new(name.clone(), Rtype::DS), Rule::NoDsUnproven);
             let fault = denial.fault.unwrap_or(missing);
@@ -299,7 +318,7 @@ impl Validation {
                 | CutDenial::OptOut
                 | CutDenial::TooManyIterations(_)
                 | CutDenial::Unsigned,
-            ) => Cut::NotACut,
+            ) => Cut::Absent,
         };
         Ok(KnownCut {
             link: proven.insecure().map(|proof| {
@@ -382,7 +401,9 @@ fn questions_ahead(
     match destination {
         Destination::Signer => (name::label_count(name)..=name::label_count(target))
             .map(|labels| name::ancestor(target, labels))
-            .flat_map(|zone| [Rtype::DS, Rtype::DNSKEY].map(|rtype| Question::new(zone.clone(), rtype)))
+            .flat_map(|zone| {
+                [Rtype::DS, Rtype::DNSKEY].map(|rtype| Question::new(zone.clone(), rtype))
+            })
             .skip(1) // the DS records of `name` are asked for anyway
             .collect(),
         Destination::Unsigned => Vec::new(),

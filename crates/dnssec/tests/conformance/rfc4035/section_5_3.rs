@@ -1,0 +1,273 @@
+//! Authenticating an RRset with an RRSIG RR.
+
+use byrnie_base::UnixTime;
+use byrnie_dnssec::Rule;
+use byrnie_dnssec::Status;
+use domain::base::Ttl;
+use domain::base::iana::Rtype;
+use domain::rdata::Rrsig;
+use domain::rdata::ZoneRecordData;
+
+use crate::world::Denial;
+use crate::world::NOW;
+use crate::world::Record;
+use crate::world::World;
+use crate::world::Zone;
+use crate::world::name;
+
+#[test]
+fn a_signature_is_valid_between_its_dates_give_or_take_the_skew() {
+    let at = |offset: i64| UnixTime(NOW.0.checked_add_signed(offset).unwrap());
+    // A validity of 20,000 seconds allows the least skew, an hour.
+    check((-10_000, 10_000), None);
+    check((-20_000, 0), None);
+    check((-23_500, -3_500), None);
+    check((-23_700, -3_700), Some(&Rule::Expired(at(-3_700))));
+    check((3_500, 23_500), None);
+    check((3_700, 23_700), Some(&Rule::NotYetValid(at(3_700))));
+    // One of a year allows the most, a day.
+    check((-31_536_000, -86_000), None);
+    check((-31_536_000, -87_000), Some(&Rule::Expired(at(-87_000))));
+    // One that ends before it begins is never valid.
+    check((100, -100), Some(&Rule::Expired(at(-100))));
+
+    #[track_caller]
+    fn check(validity: (i64, i64), expected: Option<&Rule>) {
+        let mut world = world();
+        let zone = world.zone("org.");
+        zone.validity = validity;
+        if validity.0 < validity.1 {
+            zone.sign_set(&name("www.org."), Rtype::A);
+            assert_eq!(rule(&world.ask("www.org. A").status).as_ref(), expected);
+        } else {
+            let verdict = world.ask_tampered("www.org. A", |_, reply| {
+                change_signatures(&mut reply.answer, Rtype::A, |old| {
+                    let (until, from) = (old.inception(), old.expiration());
+                    rebuilt(
+                        old,
+                        old.labels(),
+                        old.original_ttl(),
+                        until,
+                        from,
+                        old.signer_name(),
+                    )
+                });
+            });
+            assert!(matches!(rule(&verdict.status), Some(Rule::Expired(_))));
+        }
+    }
+}
+
+#[test]
+fn a_signature_that_does_not_fit_the_data_is_bogus() {
+    let verdict = world().ask_tampered("www.org. A", |_, reply| {
+        for record in &mut reply.answer {
+            if record.rtype() == Rtype::A {
+                *record.data_mut() =
+                    ZoneRecordData::A(domain::rdata::A::from_octets(192, 0, 2, 99));
+            }
+        }
+    });
+    assert_eq!(rule(&verdict.status), Some(Rule::WrongSignature));
+}
+
+#[test]
+fn a_record_set_without_signature_in_a_signed_zone_is_bogus() {
+    let verdict = world().ask_tampered("www.org. A", |question, reply| {
+        if question.rtype == Rtype::A {
+            reply.answer.retain(|record| record.rtype() == Rtype::A);
+        }
+    });
+    assert_eq!(rule(&verdict.status), Some(Rule::NotSigned));
+}
+
+#[test]
+fn a_signature_of_another_zone_does_not_count() {
+    let world = world();
+    let other = &world.zones[2];
+    let verdict = world.ask_tampered("www.org. A", |question, reply| {
+        if question.rtype == Rtype::A {
+            let set: Vec<_> = reply
+                .answer
+                .iter()
+                .filter(|r| r.rtype() == Rtype::A)
+                .cloned()
+                .collect();
+            reply.answer = set.clone();
+            reply.answer.push(other.signature(&other.keys[0], &set));
+        }
+    });
+    assert_eq!(rule(&verdict.status), Some(Rule::NotSigned));
+}
+
+#[test]
+fn a_signature_that_counts_more_labels_than_the_name_has_is_bogus() {
+    let verdict = world().ask_tampered("www.org. A", |_, reply| {
+        change_signatures(&mut reply.answer, Rtype::A, |old| {
+            let (until, from) = (old.expiration(), old.inception());
+            rebuilt(old, 3, old.original_ttl(), until, from, old.signer_name())
+        });
+    });
+    assert_eq!(rule(&verdict.status), Some(Rule::TooManyLabels));
+}
+
+#[test]
+fn the_ttl_is_the_least_of_received_original_and_what_is_left_of_the_signature() {
+    check(3_600, 100_000, 3_600);
+    check(7_200, 100_000, 3_600);
+    check(60, 100_000, 60);
+    check(3_600, 500, 500);
+    check(3_600, 0, 0);
+
+    #[track_caller]
+    fn check(received: u32, expires_in: i64, expected: u32) {
+        let mut world = world();
+        let zone = world.zone("org.");
+        zone.validity = (-1_000, expires_in);
+        zone.sign_set(&name("www.org."), Rtype::A);
+        let verdict = world.ask_tampered("www.org. A", |question, reply| {
+            if question.rtype == Rtype::A {
+                for record in &mut reply.answer {
+                    record.set_ttl(Ttl::from_secs(received));
+                }
+            }
+        });
+        assert_eq!((verdict.status, verdict.ttl), (Status::Secure, expected));
+        assert_eq!(verdict.answer.unwrap().ttl, expected);
+    }
+}
+
+#[test]
+fn the_case_of_names_and_the_order_and_number_of_equal_records_do_not_matter() {
+    let world = world();
+    let verdict = world.ask_tampered("wWw.ORG. A", |question, reply| {
+        if question.rtype == Rtype::A {
+            reply.answer.reverse();
+            let doubled = reply.answer[1].clone();
+            reply.answer.push(doubled);
+        }
+    });
+    assert_eq!(verdict.status, Status::Secure);
+    assert_eq!(world.ask("mixed.org. MX").status, Status::Secure);
+}
+
+#[test]
+fn a_wildcard_answer_needs_proof_that_nothing_closer_exists() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = World::new(vec![root(), org(denial), other()]);
+        assert_eq!(world.ask("a.wild.org. TXT").status, Status::Secure);
+        assert_eq!(world.ask("a.b.wild.org. TXT").status, Status::Secure);
+        // The asterisk itself is a name like any other.
+        let literal = world.ask_tampered("*.wild.org. TXT", |_, reply| reply.authority.clear());
+        assert_eq!(literal.status, Status::Secure);
+
+        let bare = world.ask_tampered("a.wild.org. TXT", |question, reply| {
+            if question.rtype == Rtype::TXT {
+                reply.authority.clear();
+            }
+        });
+        assert_eq!(
+            rule(&bare.status),
+            Some(Rule::WildcardUnproven),
+            "{denial:?}"
+        );
+
+        // The wildcard's record replayed for a name that exists.
+        let replayed = world.ask_tampered("there.wild.org. TXT", |question, reply| {
+            if question.rtype == Rtype::TXT {
+                let other = world.reply(&crate::world::parse_question("a.wild.org. TXT"));
+                reply.authority.clone_from(&other.authority);
+                reply.answer = other
+                    .answer
+                    .into_iter()
+                    .map(|record| moved(&record, "there.wild.org."))
+                    .collect();
+            }
+        });
+        assert_eq!(
+            rule(&replayed.status),
+            Some(Rule::WildcardUnproven),
+            "{denial:?}"
+        );
+    }
+}
+
+/// A record at another name.
+fn moved(record: &Record, owner: &str) -> Record {
+    Record::new(
+        name(owner),
+        record.class(),
+        record.ttl(),
+        record.data().clone(),
+    )
+}
+
+type Signature = Rrsig<bytes::Bytes, domain::base::Name<bytes::Bytes>>;
+
+/// Replaces the signatures over a type.
+fn change_signatures(
+    section: &mut [Record],
+    covered: Rtype,
+    change: impl Fn(&Signature) -> Signature,
+) {
+    for record in section {
+        if let ZoneRecordData::Rrsig(old) = record.data()
+            && old.type_covered() == covered
+        {
+            let new = change(old);
+            *record.data_mut() = ZoneRecordData::Rrsig(new);
+        }
+    }
+}
+
+/// A signature with other fields.
+fn rebuilt(
+    old: &Signature,
+    labels: u8,
+    original_ttl: Ttl,
+    expiration: domain::rdata::dnssec::Timestamp,
+    inception: domain::rdata::dnssec::Timestamp,
+    signer: &domain::base::Name<bytes::Bytes>,
+) -> Signature {
+    Rrsig::new(
+        old.type_covered(),
+        old.algorithm(),
+        labels,
+        original_ttl,
+        expiration,
+        inception,
+        old.key_tag(),
+        signer.clone(),
+        old.signature().clone(),
+    )
+    .unwrap()
+}
+
+fn rule(status: &Status) -> Option<Rule> {
+    match status {
+        Status::Bogus(fault) => Some(fault.rule.clone()),
+        Status::Secure | Status::Insecure(_) | Status::Failed(_) => None,
+    }
+}
+
+fn world() -> World {
+    World::new(vec![root(), org(Denial::Nsec), other()])
+}
+
+fn root() -> Zone {
+    Zone::new(".", Denial::Nsec, "")
+}
+
+fn other() -> Zone {
+    Zone::new("net.", Denial::Nsec, "www A 192.0.2.1")
+}
+
+fn org(denial: Denial) -> Zone {
+    let text = "www A 192.0.2.1
+www A 192.0.2.2
+MiXeD MX 10 MaiL
+*.wild TXT wild
+there.wild A 192.0.2.3
+";
+    Zone::new("org.", denial, text)
+}

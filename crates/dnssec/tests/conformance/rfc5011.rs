@@ -1,0 +1,215 @@
+//! The root's keys over the months.
+
+use std::time::Duration;
+
+use byrnie_base::UnixTime;
+use byrnie_dnssec::AnchorTracker;
+use byrnie_dnssec::KeyState;
+use byrnie_dnssec::TRACKED_KEYS_MAX;
+use byrnie_dnssec::TrustAnchors;
+use bytes::Bytes;
+use domain::base::iana::Rtype;
+use domain::crypto::sign::GenerateParams;
+use domain::crypto::sign::KeyPair;
+use domain::crypto::sign::generate;
+use domain::dnssec::sign::keys::SigningKey;
+use domain::rdata::Dnskey;
+use domain::rdata::ZoneRecordData;
+
+use crate::world::Denial;
+use crate::world::NOW;
+use crate::world::Record;
+use crate::world::Reply;
+use crate::world::Zone;
+use crate::world::dnskey;
+use crate::world::name;
+use crate::world::parse_question;
+use crate::world::record;
+
+#[test]
+fn a_new_key_is_trusted_after_thirty_days() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(0, &[&old.key], &[&old.key]).unwrap();
+    root.check(&[(&old, KeyState::Valid)]);
+    root.see(1, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.check(&[
+        (&old, KeyState::Valid),
+        (&new, KeyState::AddPending(day(1))),
+    ]);
+    root.see(30, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.check(&[
+        (&old, KeyState::Valid),
+        (&new, KeyState::AddPending(day(1))),
+    ]);
+    root.see(31, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.check(&[(&old, KeyState::Valid), (&new, KeyState::Valid)]);
+    // And vouches for the set alone.
+    root.see(32, &[&new.key], &[&new.key]).unwrap();
+    root.check(&[(&old, KeyState::Missing(day(32))), (&new, KeyState::Valid)]);
+    root.see(33, &[&old.key, &new.key], &[&new.key]).unwrap();
+    root.check(&[(&old, KeyState::Valid), (&new, KeyState::Valid)]);
+}
+
+#[test]
+fn a_new_key_that_is_missing_once_begins_anew() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(1, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.see(20, &[&old.key], &[&old.key]).unwrap();
+    root.check(&[(&old, KeyState::Valid)]);
+    root.see(31, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.check(&[
+        (&old, KeyState::Valid),
+        (&new, KeyState::AddPending(day(31))),
+    ]);
+}
+
+#[test]
+fn a_key_set_that_no_trusted_key_signed_changes_nothing() {
+    let (old, attacker) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(0, &[&old.key], &[&old.key]).unwrap();
+    assert!(
+        root.see(1, &[&old.key, &attacker.key], &[&attacker.key])
+            .is_err()
+    );
+    root.check(&[(&old, KeyState::Valid)]);
+    assert_eq!(root.tracker.refresh_at, day(1) + Duration::from_secs(3_600));
+}
+
+#[test]
+fn a_revoked_key_is_never_trusted_again() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(0, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.see(31, &[&old.key, &new.key], &[&old.key]).unwrap();
+    // Not by somebody else's word.
+    root.see(32, &[&old.revoked, &new.key], &[&new.key])
+        .unwrap();
+    root.check(&[(&old, KeyState::Valid), (&new, KeyState::Valid)]);
+    root.see(33, &[&old.revoked, &new.key], &[&old.revoked, &new.key])
+        .unwrap();
+    root.check(&[(&old, KeyState::Revoked(day(33))), (&new, KeyState::Valid)]);
+    assert!(root.see(34, &[&old.key], &[&old.key]).is_err());
+    root.see(63, &[&new.key], &[&new.key]).unwrap();
+    root.check(&[(&old, KeyState::Removed), (&new, KeyState::Valid)]);
+    root.see(64, &[&old.key, &new.key], &[&new.key]).unwrap();
+    root.see(200, &[&old.key, &new.key], &[&new.key]).unwrap();
+    root.check(&[(&old, KeyState::Removed), (&new, KeyState::Valid)]);
+}
+
+#[test]
+fn the_number_of_keys_is_bounded() {
+    let old = Pair::new();
+    let many: Vec<Pair> = (0..20).map(|_| Pair::new()).collect();
+    let mut root = Root::trusting(&old);
+    let all: Vec<_> = [&old]
+        .into_iter()
+        .chain(&many)
+        .map(|pair| &pair.key)
+        .collect();
+    root.see(0, &all, &[&old.key]).unwrap();
+    assert_eq!(root.tracker.keys.len(), TRACKED_KEYS_MAX);
+}
+
+#[test]
+fn a_tracker_survives_being_stored() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(0, &[&old.key, &new.key], &[&old.key]).unwrap();
+    let stored = serde_json::to_string(&root.tracker).unwrap();
+    assert_eq!(
+        serde_json::from_str::<AnchorTracker>(&stored).unwrap(),
+        root.tracker
+    );
+}
+
+/// A key in both its forms.
+struct Pair {
+    key: SigningKey<Bytes, KeyPair>,
+    /// The same key with the REVOKE bit.
+    revoked: SigningKey<Bytes, KeyPair>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (secret, public) = generate(&GenerateParams::Ed25519, 257).unwrap();
+        let with_flags = |flags| {
+            let octets = public.public_key().clone();
+            let public = Dnskey::new(flags, 3, public.algorithm(), octets).unwrap();
+            let pair = KeyPair::from_bytes(&secret, &public).unwrap();
+            SigningKey::new(name("."), flags, pair)
+        };
+        Self {
+            key: with_flags(257),
+            revoked: with_flags(257 | 128),
+        }
+    }
+}
+
+/// The root as a tracker sees it.
+struct Root {
+    configured: TrustAnchors,
+    tracker: AnchorTracker,
+}
+
+impl Root {
+    fn trusting(key: &Pair) -> Self {
+        let mut configured = TrustAnchors::default();
+        let text = format!(". IN DNSKEY {}", dnskey(&key.key));
+        configured.add_text(&text).unwrap();
+        Self {
+            configured,
+            tracker: AnchorTracker::new(),
+        }
+    }
+
+    /// Shows the tracker a key set on some day.
+    fn see(
+        &mut self,
+        on: u64,
+        keys: &[&SigningKey<Bytes, KeyPair>],
+        signers: &[&SigningKey<Bytes, KeyPair>],
+    ) -> Result<(), String> {
+        let apex = name(".");
+        let set: Vec<Record> = keys
+            .iter()
+            .map(|key| record(&apex, 3600, ZoneRecordData::Dnskey(dnskey(key))))
+            .collect();
+        let mut signer = Zone::new(".", Denial::Nsec, "");
+        let offset = i64::try_from(on * 86_400).unwrap();
+        signer.validity = (offset - 1_000, offset + 100_000);
+        let mut reply = Reply::default();
+        reply.answer.extend(set.iter().cloned());
+        reply
+            .answer
+            .extend(signers.iter().map(|key| signer.signature(key, &set)));
+        let question = parse_question(". DNSKEY");
+        assert_eq!(question.rtype, Rtype::DNSKEY);
+        let octets = reply.message(&question);
+        self.tracker
+            .observe(&apex, &self.configured, &octets, day(on))
+            .map_err(|status| status.to_string())
+    }
+
+    #[track_caller]
+    fn check(&self, expected: &[(&Pair, KeyState)]) {
+        let states: Vec<_> = self
+            .tracker
+            .keys
+            .iter()
+            .map(|key| (key.public_key.clone(), key.state))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(pair, state)| (pair.key.dnskey().public_key().clone(), *state))
+            .collect();
+        assert_eq!(states, expected);
+    }
+}
+
+/// So many days from now.
+fn day(number: u64) -> UnixTime {
+    UnixTime(NOW.0 + number * 86_400)
+}

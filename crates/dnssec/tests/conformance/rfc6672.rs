@@ -1,0 +1,171 @@
+//! CNAME and DNAME: each step has its own security, and the whole has the least (RFC 6672, Section 5.3).
+
+use byrnie_base::Security;
+use byrnie_dnssec::Failure;
+use byrnie_dnssec::Kind;
+use byrnie_dnssec::Status;
+use domain::base::iana::Rtype;
+
+use crate::world::Denial;
+use crate::world::World;
+use crate::world::Zone;
+use crate::world::name;
+
+use Security::{Insecure, Secure};
+
+#[test]
+fn each_step_is_judged_and_the_least_counts() {
+    check("www.org. A", "secure", Kind::Answer, &[]);
+    check("to-secure.org. A", "secure", Kind::Answer, &[Secure]);
+    check("to-insecure.org. A", "insecure", Kind::Answer, &[Secure]);
+    check("back.plain. A", "insecure", Kind::Answer, &[Insecure]);
+    check(
+        "there-and-back.org. A",
+        "insecure",
+        Kind::Answer,
+        &[Secure, Insecure],
+    );
+    check("to-nothing.org. A", "secure", Kind::NxDomain, &[Secure]);
+    check("to-secure.org. MX", "secure", Kind::NoData, &[Secure]);
+    check("to-secure.org. CNAME", "secure", Kind::Answer, &[]);
+    check("www.moved.org. A", "secure", Kind::Answer, &[Secure]);
+    check("nx.moved.org. A", "secure", Kind::NxDomain, &[Secure]);
+    check("www.gone.org. A", "insecure", Kind::Answer, &[Secure]);
+    check("x.wild.org. A", "secure", Kind::Answer, &[Secure]);
+
+    #[track_caller]
+    fn check(question: &str, word: &str, kind: Kind, steps: &[Security]) {
+        let verdict = world().ask(question);
+        let found = (verdict.status.word(), verdict.kind);
+        assert_eq!(found, (word, kind), "{question}: {}", verdict.status);
+        let found: Vec<Security> = verdict
+            .steps
+            .iter()
+            .map(byrnie_dnssec::Hop::security)
+            .collect();
+        assert_eq!(found, steps, "{question}");
+    }
+}
+
+#[test]
+fn a_step_that_is_bogus_makes_the_whole_bogus() {
+    let verdict = world().ask_tampered("to-secure.org. A", |question, reply| {
+        if question.rtype == Rtype::A {
+            reply.answer.retain(|record| record.rtype() != Rtype::RRSIG);
+        }
+    });
+    assert_eq!((verdict.status.word(), verdict.kind), ("bogus", Kind::None));
+}
+
+#[test]
+fn an_unsigned_cname_injected_before_a_signed_target_is_bogus() {
+    let world = world();
+    let injected = world.zones[1].signed("to-secure.org.", Rtype::CNAME)[0].clone();
+    let verdict = world.ask_tampered("www.org. A", |question, reply| {
+        if *question == crate::world::parse_question("www.org. A") {
+            let (class, ttl) = (injected.class(), injected.ttl());
+            let data = injected.data().clone();
+            reply.answer = vec![crate::world::Record::new(
+                name("www.org."),
+                class,
+                ttl,
+                data,
+            )];
+            reply
+                .answer
+                .extend(world.zones[2].signed("www.net.", Rtype::A));
+        }
+    });
+    assert_eq!(verdict.status.word(), "bogus");
+}
+
+#[test]
+fn a_chain_that_the_answer_breaks_off_is_asked_for() {
+    let verdict = world().ask_tampered("to-secure.org. A", |question, reply| {
+        if question.name == name("to-secure.org.") {
+            reply
+                .answer
+                .retain(|record| *record.owner() == name("to-secure.org."));
+        }
+    });
+    assert_eq!(
+        (verdict.status, verdict.kind),
+        (Status::Secure, Kind::Answer)
+    );
+}
+
+#[test]
+fn the_absence_at_the_end_of_a_chain_is_asked_for_if_its_proof_is_missing() {
+    let verdict = world().ask_tampered("to-nothing.org. A", |question, reply| {
+        if question.name == name("to-nothing.org.") {
+            reply.remove(Rtype::NSEC);
+        }
+    });
+    assert_eq!(
+        (verdict.status, verdict.kind),
+        (Status::Secure, Kind::NxDomain)
+    );
+}
+
+#[test]
+fn a_loop_fails() {
+    let verdict = world().ask("loop1.org. A");
+    assert!(matches!(
+        verdict.status,
+        Status::Failed(Failure::CnameLoop(_))
+    ));
+    let verdict = world().ask("self.org. A");
+    assert!(matches!(
+        verdict.status,
+        Status::Failed(Failure::CnameLoop(_))
+    ));
+}
+
+#[test]
+fn a_dname_that_makes_a_name_too_long_fails() {
+    let world = world();
+    let question = format!("{}long.org. A", format!("{}.", "a".repeat(60)).repeat(4));
+    let dname = world.zones[1].signed("long.org.", Rtype::DNAME);
+    let verdict = world.drive(&world.validator(), &question, |asked| {
+        let mut reply = crate::world::Reply::default();
+        if *asked == crate::world::parse_question(&question) {
+            reply.answer.clone_from(&dname);
+        } else {
+            reply = world.reply(asked);
+        }
+        Some(reply.message(asked))
+    });
+    assert_eq!(
+        verdict.status,
+        Status::Failed(Failure::NameTooLong(name("long.org.")))
+    );
+}
+
+fn world() -> World {
+    let long = "b".repeat(63);
+    let text = format!(
+        "www A 192.0.2.1
+to-secure CNAME www.net.
+to-insecure CNAME www.plain.
+there-and-back CNAME back.plain.
+to-nothing CNAME nx.net.
+moved DNAME net.
+gone DNAME plain.
+long DNAME {long}.net.
+*.wild CNAME www.net.
+loop1 CNAME loop2
+loop2 CNAME loop1
+self CNAME self
+"
+    );
+    World::new(vec![
+        Zone::new(".", Denial::Nsec, ""),
+        Zone::new("org.", Denial::Nsec, &text),
+        Zone::new("net.", Denial::Nsec3(0), "www A 192.0.2.2"),
+        Zone::new(
+            "plain.",
+            Denial::Unsigned,
+            "www A 192.0.2.3\nback CNAME www.org.",
+        ),
+    ])
+}

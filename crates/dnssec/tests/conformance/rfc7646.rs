@@ -1,0 +1,84 @@
+//! Trust anchors below the root, and negative ones (RFC 7646; RFC 4035, Section 4.2).
+
+use byrnie_dnssec::InsecureProof;
+use byrnie_dnssec::Limits;
+use byrnie_dnssec::Sha1Policy;
+use byrnie_dnssec::Status;
+use byrnie_dnssec::TrustAnchors;
+use byrnie_dnssec::Validator;
+
+use crate::world::Denial;
+use crate::world::World;
+use crate::world::Zone;
+use crate::world::name;
+
+#[test]
+fn an_island_is_secure_by_an_anchor_of_its_own() {
+    let (world, mut anchors) = world();
+    check(&world, &anchors, "www.island.org. A", "insecure");
+    anchors.add_text(&world.zones[2].anchor_text()).unwrap();
+    check(&world, &anchors, "www.island.org. A", "secure");
+    check(&world, &anchors, "www.org. A", "secure");
+}
+
+#[test]
+fn an_anchor_that_matches_no_key_makes_its_zone_bogus_even_where_a_higher_one_would_do() {
+    let (world, mut anchors) = world();
+    anchors.add_text("org. IN DS 1 15 2 00").unwrap();
+    check(&world, &anchors, "www.org. A", "bogus");
+    check(&world, &anchors, ". SOA", "secure");
+}
+
+#[test]
+fn without_any_anchor_a_name_is_insecure() {
+    let (world, _) = world();
+    let mut anchors = TrustAnchors::default();
+    anchors.add_text(&world.zones[2].anchor_text()).unwrap();
+    check(&world, &anchors, "www.org. A", "insecure");
+    check(&world, &anchors, "www.island.org. A", "secure");
+}
+
+#[test]
+fn below_a_negative_anchor_nothing_is_validated() {
+    let (world, mut anchors) = world();
+    anchors.add_negative(name("broken.org."));
+    let verdict = ask(&world, &anchors, "www.broken.org. A");
+    let Status::Insecure(why) = verdict else {
+        panic!("not insecure");
+    };
+    assert_eq!(
+        (why.at, why.proof),
+        (name("broken.org."), InsecureProof::NegativeAnchor)
+    );
+    check(&world, &anchors, "www.org. A", "secure");
+}
+
+#[track_caller]
+fn check(world: &World, anchors: &TrustAnchors, question: &str, word: &str) {
+    let status = ask(world, anchors, question);
+    assert_eq!(status.word(), word, "{question}: {status}");
+}
+
+fn ask(world: &World, anchors: &TrustAnchors, question: &str) -> Status {
+    let validator = Validator::new(anchors.clone(), Limits::default(), Sha1Policy::default());
+    let verdict = world.drive(&validator, question, |asked| {
+        Some(world.reply(asked).message(asked))
+    });
+    verdict.status
+}
+
+fn world() -> (World, TrustAnchors) {
+    let mut island = Zone::new("island.org.", Denial::Nsec, "www A 192.0.2.1");
+    island.ds = Some(Vec::new());
+    let mut broken = Zone::new("broken.org.", Denial::Nsec, "www A 192.0.2.2");
+    broken.ds = Some(Zone::new("broken.org.", Denial::Nsec, "").ds_records());
+    let world = World::new(vec![
+        Zone::new(".", Denial::Nsec, ""),
+        Zone::new("org.", Denial::Nsec, "www A 192.0.2.3"),
+        island,
+        broken,
+    ]);
+    let mut anchors = TrustAnchors::default();
+    anchors.add_text(&world.zones[0].anchor_text()).unwrap();
+    (world, anchors)
+}
