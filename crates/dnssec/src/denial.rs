@@ -1,11 +1,15 @@
 //! Proofs that something does not exist, whatever kind of record they are made of.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::Rtype;
 use domain::rdata::Soa;
 use domain::rdata::dnssec::RtypeBitmap;
 
+use crate::cache::Cache;
+use crate::cache::KnownDenials;
 use crate::fault::Fault;
 use crate::limits::Work;
 use crate::message::Section;
@@ -154,6 +158,24 @@ impl<'a> Denial<'a> {
             return Ok(Some(Absence::TooManyIterations(count)));
         }
         self.nsec3.deny(zone, name, rtype, &mut self.meter(work))
+    }
+
+    /// Keeps the records to answer other questions with.
+    pub(crate) fn keep(&self, kept: &Cache<KnownDenials>) {
+        let Verifier {
+            zone, limits, now, ..
+        } = self.verifier;
+        if limits.denial_zones_max == 0 || self.nsec.len() + self.nsec3.len() == 0 {
+            return;
+        }
+        // Records that cost too much to use now would cost too much later.
+        if self.nsec3.excessive_iterations(limits).is_some() {
+            return;
+        }
+        let expires = *now + Duration::from_secs(u64::from(self.ttl));
+        let known = kept.get(zone, *now).unwrap_or_default();
+        let known = known.with(&self.nsec, &self.nsec3, expires, limits);
+        kept.insert((*zone).clone(), known);
     }
 
     /// What is proven about a zone cut at a name.

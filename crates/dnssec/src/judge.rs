@@ -11,6 +11,7 @@ use domain::base::iana::Rtype;
 use domain::rdata::Nsec3param;
 use domain::rdata::Soa;
 
+use crate::cache::Expire;
 use crate::denial::Absence;
 use crate::denial::Denial;
 use crate::denial::WildcardProof;
@@ -189,11 +190,57 @@ impl Validation {
                 return Err(self.unsigned(fault, response));
             }
         };
+        denial.keep(&shared.denials);
         let insecure = proof.map(|proof| Insecure {
             at: zone.apex.clone(),
             proof,
         });
         Ok((kind, judged(insecure, denial.ttl, now)))
+    }
+
+    /// Judges the absence of records by denials that other answers brought: RFC 8198.
+    ///
+    /// Only negative ones here: a wildcard's records may have changed together with what denies them.
+    pub(crate) fn judge_by_denials(
+        &mut self,
+        rtype: Rtype,
+        now: UnixTime,
+    ) -> Option<(Kind, Judged)> {
+        let shared = Arc::clone(&self.shared);
+        let name = self.current.clone();
+        let highest = if rtype == Rtype::DS {
+            name::parent(&name)
+        } else {
+            name.clone()
+        };
+        for zone in highest.iter_suffixes() {
+            let Some(denials) = shared.denials.get(&zone, now) else {
+                continue;
+            };
+            // Its keys must still be proven, or the records would outlive them.
+            let reached = self.walk(&zone, Destination::Signer, now);
+            if !matches!(reached, Ok(Reached::Zone(reached)) if reached.apex == zone) {
+                return None;
+            }
+            let absence = denials.deny(&zone, &name, rtype, &shared.limits, &mut self.work);
+            let kind = match absence.ok()? {
+                Some(Absence::NoData) => Kind::NoData,
+                Some(Absence::NxDomain) => Kind::NxDomain,
+                Some(
+                    Absence::CompactNxDomain
+                    | Absence::OptOut
+                    | Absence::OptOutNoData
+                    | Absence::TooManyIterations(_),
+                )
+                | None => continue,
+            };
+            let judged = Judged {
+                insecure: None,
+                expires: denials.expires(),
+            };
+            return Some((kind, judged));
+        }
+        None
     }
 
     /// Walks to the zone that must have signed what an answer says about a name.

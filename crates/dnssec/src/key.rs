@@ -1,5 +1,7 @@
 //! A zone's public keys: RFC 4034, Section 2; RFC 3110, 5702, 6605 and 8080.
 
+use std::ops::RangeInclusive;
+
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED;
 use aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED;
@@ -137,6 +139,8 @@ fn uncompressed(field: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 3110's exponent and modulus as the `RSAPublicKey` of RFC 8017, Appendix A.1.1.
+///
+/// `None` for a modulus outside of what the primitive verifies with; it would find out only then.
 fn rsa_der(field: &[u8]) -> Option<Vec<u8>> {
     let (exponent, modulus) = match field.split_first()? {
         (0, rest) => {
@@ -146,6 +150,12 @@ fn rsa_der(field: &[u8]) -> Option<Vec<u8>> {
         }
         (length, rest) => rest.split_at_checked(usize::from(*length))?,
     };
+    let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
+    let leading_zero_bits = modulus.get(zeros)?.leading_zeros();
+    let bits = (modulus.len() - zeros) * 8 - usize::try_from(leading_zero_bits).ok()?;
+    if !RSA_BITS.contains(&bits) {
+        return None;
+    }
     let mut content = der(DER_INTEGER, &der_unsigned(modulus))?;
     content.extend(der(DER_INTEGER, &der_unsigned(exponent))?);
     der(DER_SEQUENCE, &content)
@@ -177,6 +187,10 @@ fn der(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
     Some(encoded)
 }
 
+/// The sizes of RSA keys that are supported. RFC 5702, Section 2 allows from 512 and 1,024 bits on and
+/// up to 4,096; the primitive draws the line at what can be broken today.
+const RSA_BITS: RangeInclusive<usize> = 1_024..=8_192;
+
 /// RFC 4034, Section 2.1.2.
 const PROTOCOL: u8 = 3;
 
@@ -191,3 +205,65 @@ const DER_INTEGER: u8 = 0x02;
 
 /// ITU-T X.690, Section 8.9.
 const DER_SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rsa_keys_come_with_short_and_long_exponents() {
+        // RFC 3110, Section 2: one octet of length, or zero and two octets.
+        let modulus = [0xab; 256];
+        let short = [&[3, 1, 0, 1][..], &modulus].concat();
+        let long = [&[0, 0, 3, 1, 0, 1][..], &modulus].concat();
+        assert_eq!(rsa_der(&short), rsa_der(&long));
+        let der = rsa_der(&short).unwrap();
+        // SEQUENCE of 266 octets, INTEGER of 257 octets with the leading zero.
+        assert_eq!(
+            der[..9],
+            [0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00]
+        );
+        assert_eq!(der[der.len() - 5..], [0x02, 0x03, 0x01, 0x00, 0x01]);
+    }
+
+    #[test]
+    fn keys_of_a_wrong_size_or_form_are_not_usable() {
+        let rsa = |octets: usize| [&[3, 1, 0, 1][..], &vec![0xab; octets - 1], &[0x01]].concat();
+        check(SecurityAlgorithm::RSASHA256, &rsa(128), true);
+        check(SecurityAlgorithm::RSASHA256, &rsa(64), false);
+        check(SecurityAlgorithm::RSASHA256, &rsa(2_048), false);
+        check(SecurityAlgorithm::RSASHA256, &[], false);
+        check(SecurityAlgorithm::RSASHA256, &[0], false);
+        check(SecurityAlgorithm::RSASHA256, &[0, 0xff, 0xff, 1], false);
+        check(SecurityAlgorithm::RSASHA256, &[200, 1], false);
+        check(SecurityAlgorithm::ECDSAP256SHA256, &[1; 64], false); // no point of the curve
+        check(SecurityAlgorithm::ECDSAP256SHA256, &[1; 63], false);
+        check(SecurityAlgorithm::ECDSAP384SHA384, &[1; 97], false);
+        check(SecurityAlgorithm::ED25519, &[1; 31], false);
+        check(SecurityAlgorithm::ED448, &[1; 56], false);
+        check(SecurityAlgorithm::RSAMD5, &rsa(128), false);
+
+        #[track_caller]
+        fn check(algorithm: SecurityAlgorithm, field: &[u8], usable: bool) {
+            let field = Bytes::copy_from_slice(field);
+            let key = Key::new(Dnskey::new(257, PROTOCOL, algorithm, field).unwrap());
+            assert_eq!(key.is_usable(), usable, "{algorithm}");
+            assert!(!key.verifies(b"message", b"signature"));
+        }
+    }
+
+    #[test]
+    fn only_keys_for_zones_sign_zone_data() {
+        for (flags, protocol, is_one) in [
+            (256, 3, true),
+            (257, 3, true),
+            (257 | 128, 3, false), // revoked
+            (1, 3, false),         // not a zone key
+            (256, 2, false),
+        ] {
+            let algorithm = SecurityAlgorithm::ED25519;
+            let dnskey = Dnskey::new(flags, protocol, algorithm, Bytes::from_static(&[1; 32]));
+            assert_eq!(Key::new(dnskey.unwrap()).is_zone_key(), is_one, "{flags}");
+        }
+    }
+}

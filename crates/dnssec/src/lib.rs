@@ -34,6 +34,15 @@
 //! unsigned delegation, or nothing at all. The walk ends at the name that the signatures on the
 //! answer claim as their zone, or without signatures at the name asked about.
 //!
+//! Proven keys and cuts are kept for other validations; so are denials, which answer further
+//! questions without asking (RFC 8198). Nothing unproven is kept.
+//!
+//! # What counts
+//!
+//! Algorithms 8, 10, 13, 14, 15 and 16, and 5 and 7 by [`Sha1Policy`]; digests 2 and 4, and 1 where no
+//! better one is. A zone that offers only others is insecure, as is one with RSA keys under 1,024 bits.
+//! One valid signature by one vouched-for key is enough, whatever stands beside it.
+//!
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 mod algorithm;

@@ -37,6 +37,10 @@ pub struct Limits {
     pub questions_ahead_max: usize,
     /// Zones and proofs kept for other validations. Default 100,000.
     pub cache_entries_max: usize,
+    /// Zones whose denial records are kept to answer other questions; 0 keeps none. Default 1,000.
+    pub denial_zones_max: usize,
+    /// Denial records kept for one zone; when there are more, it begins anew. Default 256.
+    pub denials_per_zone_max: usize,
     /// The longest time that anything is kept. Default one day.
     pub ttl_max: Duration,
     /// The least that clocks may differ before a signature counts as expired or not yet valid.
@@ -62,6 +66,8 @@ impl Default for Limits {
             questions_max: 128,
             questions_ahead_max: 12,
             cache_entries_max: 100_000,
+            denial_zones_max: 1_000,
+            denials_per_zone_max: 256,
             ttl_max: Duration::from_secs(86_400),
             clock_skew_min: Duration::from_secs(3_600),
             clock_skew_max: Duration::from_secs(86_400),

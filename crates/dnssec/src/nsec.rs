@@ -1,5 +1,7 @@
 //! Denial of existence by NSEC: RFC 4035, Section 5.4; RFC 6840, Section 4.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::Rtype;
@@ -12,10 +14,11 @@ use crate::denial::CutDenial;
 use crate::message::RecordSet;
 use crate::name;
 
-/// The NSEC records of one zone in an answer, all with valid signatures.
-#[derive(Debug, Default)]
+/// NSEC records of one zone, all with valid signatures: those of an answer, or those kept.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NsecProof {
-    records: Vec<Span>,
+    /// By owner, in canonical order, so that the record before a name is the one that covers it.
+    records: BTreeMap<Name<Bytes>, Span>,
 }
 
 impl NsecProof {
@@ -23,12 +26,25 @@ impl NsecProof {
     pub(crate) fn add(&mut self, set: &RecordSet) {
         for nsec in set.parsed::<Nsec<Bytes, domain::base::ParsedName<Bytes>>>() {
             let nsec: Nsec<Bytes, Name<Bytes>> = nsec.flatten_into();
-            self.records.push(Span {
+            let span = Span {
                 owner: set.owner.clone(),
                 next: nsec.next_name().clone(),
                 types: nsec.types().clone(),
-            });
+            };
+            self.records.insert(set.owner.clone(), span);
         }
+    }
+
+    /// Adds the records of another proof of the same zone.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        let records = other.records.iter();
+        self.records
+            .extend(records.map(|(owner, span)| (owner.clone(), span.clone())));
+    }
+
+    /// The number of records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
     }
 
     /// What is proven about records of a type at a name.
@@ -92,17 +108,18 @@ impl NsecProof {
 
     /// The record at a name.
     fn matching(&self, name: &Name<Bytes>) -> Option<&Span> {
-        self.records.iter().find(|span| span.owner == *name)
+        self.records.get(name)
     }
 
     /// The record whose span holds a name.
     fn covering(&self, zone: &Name<Bytes>, name: &Name<Bytes>) -> Option<&Span> {
-        self.records.iter().find(|span| span.covers(zone, name))
+        let (_, span) = self.records.range::<Name<Bytes>, _>(..name).next_back()?;
+        span.covers(zone, name).then_some(span)
     }
 }
 
 /// One NSEC record: nothing exists between `owner` and `next`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Span {
     owner: Name<Bytes>,
     next: Name<Bytes>,

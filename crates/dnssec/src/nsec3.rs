@@ -1,5 +1,7 @@
 //! Denial of existence by NSEC3: RFC 5155, Section 8; RFC 9276.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use domain::base::Name;
@@ -18,11 +20,12 @@ use crate::name;
 use crate::nsec;
 use crate::verdict::Failure;
 
-/// The NSEC3 records of one zone in an answer that belong to one chain, all with valid signatures.
-#[derive(Debug, Default)]
+/// NSEC3 records of one chain of one zone, all with valid signatures: those of an answer, or those kept.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Nsec3Proof {
     parameters: Option<Parameters>,
-    records: Vec<Span>,
+    /// By hash, so that the record before a hash, or else the last, is the one that covers it.
+    records: BTreeMap<Hash, Span>,
 }
 
 impl Nsec3Proof {
@@ -46,18 +49,40 @@ impl Nsec3Proof {
                 continue;
             };
             if *self.parameters.get_or_insert_with(|| parameters.clone()) == parameters {
-                self.records.push(Span {
+                let cover = if nsec3.flags() & FLAG_OPT_OUT == 0 {
+                    Cover::Complete
+                } else {
+                    Cover::OptOut
+                };
+                let types = nsec3.types().clone();
+                let span = Span {
                     hash,
                     next,
-                    cover: if nsec3.flags() & FLAG_OPT_OUT == 0 {
-                        Cover::Complete
-                    } else {
-                        Cover::OptOut
-                    },
-                    types: nsec3.types().clone(),
-                });
+                    cover,
+                    types,
+                };
+                self.records.insert(hash, span);
             }
         }
+    }
+
+    /// Adds the records of another proof of the same zone, if they belong to the same chain; but
+    /// none with opt-out, which prove nothing about other names (RFC 8198, Section 5.1).
+    pub(crate) fn extend(&mut self, other: &Self) {
+        let Some(parameters) = &other.parameters else {
+            return;
+        };
+        if self.parameters.get_or_insert_with(|| parameters.clone()) == parameters {
+            let records = other.records.iter();
+            let complete = records.filter(|(_, span)| span.cover == Cover::Complete);
+            self.records
+                .extend(complete.map(|(hash, span)| (*hash, span.clone())));
+        }
+    }
+
+    /// The number of records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
     }
 
     /// The iterations of the chain, if they are more than are done.
@@ -196,12 +221,14 @@ impl Nsec3Proof {
 
     /// The record of a hash.
     fn matching(&self, hash: Hash) -> Option<&Span> {
-        self.records.iter().find(|span| span.hash == hash)
+        self.records.get(&hash)
     }
 
     /// The record whose span holds a hash.
     fn covering(&self, hash: Hash) -> Option<&Span> {
-        self.records.iter().find(|span| span.covers(hash))
+        let before = self.records.range(..hash).next_back();
+        let (_, span) = before.or_else(|| self.records.last_key_value())?;
+        span.covers(hash).then_some(span)
     }
 
     /// The hash of a name: RFC 5155, Section 5.
@@ -259,7 +286,7 @@ pub(crate) enum Cover {
 }
 
 /// One NSEC3 record: no hash lies between `hash` and `next`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Span {
     hash: Hash,
     next: Hash,
@@ -301,3 +328,85 @@ const FLAG_OPT_OUT: u8 = 1;
 
 /// SHA-1's.
 const HASH_OCTETS: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_rfc_5155_appendix_a() {
+        for (text, hash) in [
+            ("example.", "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom"),
+            ("a.example.", "35mthgpgcu1qg68fab165klnsnk3dpvl"),
+            ("NS1.example.", "2t7b4g4vsa5smi47k61mv5bv1a22bojr"),
+            ("*.w.example.", "r53bq7cc2uvmubfu5ocmm6pers9tk9en"),
+        ] {
+            let proof = Nsec3Proof {
+                parameters: Some(Parameters {
+                    iterations: 12,
+                    salt: Bytes::from_static(&[0xaa, 0xbb, 0xcc, 0xdd]),
+                }),
+                records: BTreeMap::new(),
+            };
+            let (limits, mut work) = (Limits::default(), Work::default());
+            let mut meter = Meter {
+                limits: &limits,
+                work: &mut work,
+            };
+            let found = proof.hash(&name(text), &mut meter).unwrap();
+            let owner = name(&format!("{hash}.example."));
+            assert_eq!(
+                Some(found),
+                hash_in_owner(&name("example."), &owner),
+                "{text}"
+            );
+            assert_eq!(work.nsec3_rounds, 13);
+        }
+    }
+
+    #[test]
+    fn only_a_hash_directly_below_the_apex_is_the_owner_of_a_record() {
+        let hash = "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom";
+        for (owner, is_one) in [
+            (format!("{hash}.example."), true),
+            (format!("{}.example.", hash.to_uppercase()), true),
+            (format!("{hash}.a.example."), false),
+            (format!("a.{hash}.example."), false),
+            (format!("{}.example.", hash.trim_start_matches('0')), false),
+            (String::from("example."), false),
+            (String::from("."), false),
+        ] {
+            let found = hash_in_owner(&name("example."), &name(&owner));
+            assert_eq!(found.is_some(), is_one, "{owner}");
+        }
+    }
+
+    #[test]
+    fn the_last_span_wraps_around() {
+        for (from, to, hash, covers) in [
+            (2, 6, 4, true),
+            (2, 6, 2, false),
+            (2, 6, 6, false),
+            (2, 6, 8, false),
+            (6, 2, 8, true),
+            (6, 2, 1, true),
+            (6, 2, 4, false),
+            (6, 2, 2, false),
+            (4, 4, 4, false),
+            (4, 4, 5, true),
+        ] {
+            let hash_of = |octet| Hash([octet; HASH_OCTETS]);
+            let span = Span {
+                hash: hash_of(from),
+                next: hash_of(to),
+                cover: Cover::Complete,
+                types: RtypeBitmap::from_octets(Bytes::new()).unwrap(),
+            };
+            assert_eq!(span.covers(hash_of(hash)), covers, "{from} {to} {hash}");
+        }
+    }
+
+    fn name(text: &str) -> Name<Bytes> {
+        Name::bytes_from_str(text).unwrap()
+    }
+}

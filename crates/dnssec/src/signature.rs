@@ -277,3 +277,31 @@ const CLASS_IN: u16 = 1;
 
 /// Enough for most signed data, so that it is allocated once.
 const SIGNED_DATA_OCTETS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_the_nearest_to_now_also_when_the_field_wraps() {
+        let wrap = 1 << 32;
+        for (now, field, expected) in [
+            (1_800_000_000, 1_700_000_000, 1_700_000_000),
+            (1_800_000_000, 1_900_000_000, 1_900_000_000),
+            (wrap - 10, 5, wrap + 5),
+            (wrap + 10, u32::MAX - 4, wrap - 5),
+            (wrap + 10, 20, wrap + 20),
+        ] {
+            let limits = Limits::default();
+            let verifier = Verifier {
+                zone: &Name::root_bytes(),
+                keys: &[],
+                limits: &limits,
+                sha1: Sha1Policy::Validate,
+                now: UnixTime(now),
+            };
+            let found = verifier.time(Timestamp::from(field));
+            assert_eq!(found, UnixTime(expected), "{now} {field}");
+        }
+    }
+}

@@ -52,7 +52,7 @@ pub enum Step {
 ///
 /// Internally each step is computed from the answers at hand; where one is missing, the step stops
 /// with the question, and is computed again when the answer has come. Proven keys and finished steps
-/// are remembered, so that no signature is checked twice for that reason.
+/// are remembered, so that hardly a signature is checked twice for that reason.
 #[derive(Debug)]
 pub struct Validation {
     // What does not change.
@@ -205,23 +205,17 @@ impl Validation {
             return Err(Stop::Failed(Failure::UnsignableType(rtype)));
         }
         let question = Question::new(self.source.clone(), rtype);
+        if !self.answers.contains_key(&question)
+            && let Some((kind, judged)) = self.judge_by_denials(rtype, now)
+        {
+            return Ok(Progress::End(End::absence(kind, judged)));
+        }
         let ahead = self.anchor_question(now);
         let response = self.answer(&question, ahead)?;
         let found = response.answer.find(&self.current, rtype);
-        let dname = self.dname_above(&response);
         // A CNAME made from a DNAME is not signed, but can be made again: RFC 6672, Section 5.3.1.
-        if let (None, Some(dname))
-        | (
-            Some(SignedSet {
-                set:
-                    RecordSet {
-                        rtype: Rtype::CNAME,
-                        ..
-                    },
-                ..
-            }),
-            Some(dname),
-        ) = (found, dname)
+        if let Some(dname) = self.dname_above(&response)
+            && (found.is_none() || rtype == Rtype::CNAME)
         {
             return self.follow_dname(dname, &response, now);
         }
@@ -236,11 +230,7 @@ impl Validation {
             return Err(Stop::Failed(Failure::Rcode(question, response.rcode)));
         }
         let (kind, judged) = self.judge_absence(rtype, &response, now)?;
-        Ok(Progress::End(End {
-            kind,
-            answer: None,
-            judged: Ok(judged),
-        }))
+        Ok(Progress::End(End::absence(kind, judged)))
     }
 
     /// The DNAME in the answer section that applies to the current name.
@@ -403,6 +393,15 @@ impl End {
         Self {
             kind: Kind::Answer,
             answer: Some(set.clone()),
+            judged: Ok(judged),
+        }
+    }
+
+    /// No records.
+    const fn absence(kind: Kind, judged: Judged) -> Self {
+        Self {
+            kind,
+            answer: None,
             judged: Ok(judged),
         }
     }

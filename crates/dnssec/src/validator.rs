@@ -6,7 +6,9 @@ use byrnie_base::UnixTime;
 
 use crate::algorithm::Sha1Policy;
 use crate::anchor::TrustAnchors;
-use crate::cache::CutCache;
+use crate::cache::Cache;
+use crate::cache::KnownDenials;
+use crate::chain::KnownCut;
 use crate::limits::Limits;
 use crate::message::Question;
 use crate::validation::Step;
@@ -28,7 +30,9 @@ pub(crate) struct Shared {
     /// What SHA-1 is worth.
     pub(crate) sha1: Sha1Policy,
     /// Proofs about zone cuts.
-    pub(crate) cache: CutCache,
+    pub(crate) cuts: Cache<KnownCut>,
+    /// Denial records by zone.
+    pub(crate) denials: Cache<KnownDenials>,
 }
 
 impl Validator {
@@ -39,13 +43,16 @@ impl Validator {
     pub fn new(anchors: TrustAnchors, limits: Limits, sha1: Sha1Policy) -> Self {
         Self(Arc::new(Shared {
             anchors,
-            cache: CutCache::new(limits.cache_entries_max),
+            cuts: Cache::new(limits.cache_entries_max),
+            denials: Cache::new(limits.denial_zones_max),
             limits,
             sha1,
         }))
     }
 
     /// Starts to validate the answer to a question.
+    ///
+    /// It may end at once, where kept denials prove that there is none.
     #[must_use]
     pub fn start(&self, question: Question, now: UnixTime) -> (Validation, Step) {
         Validation::start(Arc::clone(&self.0), question, now)
@@ -53,12 +60,13 @@ impl Validator {
 
     /// Forgets every proof, so that all is asked and checked again.
     pub fn forget(&self) {
-        self.0.cache.clear();
+        self.0.cuts.clear();
+        self.0.denials.clear();
     }
 
-    /// The number of proofs kept, at most [`Limits::cache_entries_max`].
+    /// The number of proofs about zone cuts kept, at most [`Limits::cache_entries_max`].
     #[must_use]
     pub fn cached_proofs(&self) -> usize {
-        self.0.cache.len()
+        self.0.cuts.len()
     }
 }

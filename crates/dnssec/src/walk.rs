@@ -102,7 +102,7 @@ impl Validation {
     /// The question for the keys of the current name's trust anchor, if they are not known.
     pub(crate) fn anchor_question(&self, now: UnixTime) -> Option<Question> {
         let anchor = self.shared.anchors.closest(&self.current)?;
-        let known = self.shared.cache.get(&anchor.zone, now).is_some();
+        let known = self.shared.cuts.get(&anchor.zone, now).is_some();
         (!known).then(|| Question::new(anchor.zone.clone(), Rtype::DNSKEY))
     }
 
@@ -136,12 +136,12 @@ impl Validation {
         let known = match self.cuts.get(name) {
             Some(known) => known.clone(),
             None => {
-                let known = match self.shared.cache.get(name, now) {
+                let known = match self.shared.cuts.get(name, now) {
                     Some(known) => known,
                     None => prove(self).inspect_err(|stop| self.note_bogus(name, stop))?,
                 };
                 if known.expires > now {
-                    self.shared.cache.insert(name.clone(), known.clone());
+                    self.shared.cuts.insert(name.clone(), known.clone());
                 }
                 self.cuts.insert(name.clone(), known.clone());
                 known

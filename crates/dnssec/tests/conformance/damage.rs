@@ -11,7 +11,6 @@ use proptest::prelude::Strategy;
 use proptest::prelude::any;
 use proptest::proptest;
 use proptest::sample::select;
-use proptest::test_runner::Config;
 
 use crate::world::Denial;
 use crate::world::World;
@@ -33,8 +32,6 @@ const QUESTIONS: [&str; 10] = [
 ];
 
 proptest! {
-    #![proptest_config(Config::with_cases(400))]
-
     #[test]
     fn any_bytes_end_in_a_verdict(octets in vec(any::<u8>(), 0..600), question in question()) {
         let world = world(Denial::Nsec);

@@ -18,5 +18,6 @@ mod rfc5155;
 mod rfc6672;
 mod rfc6840;
 mod rfc7646;
+mod rfc8198;
 mod upstream;
 mod world;

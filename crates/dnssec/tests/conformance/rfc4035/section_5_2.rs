@@ -8,11 +8,15 @@ use domain::base::iana::DigestAlgorithm;
 use domain::base::iana::Rtype;
 use domain::base::iana::SecurityAlgorithm;
 use domain::crypto::sign::GenerateParams;
+use domain::rdata::Dnskey;
 use domain::rdata::Ds;
+use domain::rdata::ZoneRecordData;
 
 use crate::world::Denial;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::ds;
+use crate::world::record;
 
 #[test]
 fn a_chain_of_ds_records_and_keys_is_secure_for_every_kind_of_parent() {
@@ -161,6 +165,22 @@ fn every_supported_algorithm_is_secure_alone_and_beside_others() {
         let world = World::new(vec![root(), org(Denial::Nsec), zone]);
         assert_eq!(world.ask("www.child.org. A").status, Status::Secure);
     }
+}
+
+#[test]
+fn a_zone_whose_ds_records_lead_to_keys_of_an_unsupported_size_is_insecure() {
+    let algorithm = SecurityAlgorithm::RSASHA256;
+    let weak = [&[3, 1, 0, 1][..], &[0xab; 64]].concat(); // 512 bits
+    let weak = Dnskey::new(257, 3, algorithm, weak.into()).unwrap();
+    let mut child = child(Denial::Nsec);
+    child.ds = Some(vec![ds(&child.apex, &weak, DigestAlgorithm::SHA256)]);
+    let apex = child.apex.clone();
+    child.add(record(&apex, 3600, ZoneRecordData::Dnskey(weak)));
+    let world = World::new(vec![root(), org(Denial::Nsec), child]);
+    let Status::Insecure(why) = world.ask("www.child.org. A").status else {
+        panic!("not insecure");
+    };
+    assert_eq!((why.at, why.proof), (apex, InsecureProof::UnsupportedKeys));
 }
 
 #[test]

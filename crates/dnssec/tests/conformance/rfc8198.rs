@@ -1,0 +1,103 @@
+//! Denials that answer other questions than they came for (Section 5).
+
+use byrnie_dnssec::Kind;
+use byrnie_dnssec::Validator;
+use byrnie_dnssec::Verdict;
+
+use crate::world::Denial;
+use crate::world::World;
+use crate::world::Zone;
+
+#[test]
+fn what_a_kept_denial_proves_is_not_asked_again() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = world(denial);
+        let validator = world.validator();
+        ask(&world, &validator, "nx.org. A");
+        for (question, kind) in [
+            ("other.org. MX", Kind::NxDomain),
+            ("a.b.c.org. MX", Kind::NxDomain),
+            ("www.org. AAAA", Kind::NoData),
+            ("ent.org. A", Kind::NoData),
+            ("plain.org. DS", Kind::NoData),
+        ] {
+            let verdict = ask(&world, &validator, question);
+            assert_eq!(
+                (verdict.status.word(), verdict.kind),
+                ("secure", kind),
+                "{question}"
+            );
+            assert!(world.asked.borrow().is_empty(), "{denial:?} {question}");
+            assert!(verdict.ttl <= 300);
+            assert_eq!(verdict.chain.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn what_exists_or_lies_below_a_cut_is_asked_all_the_same() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = world(denial);
+        let validator = world.validator();
+        ask(&world, &validator, "nx.org. A");
+        for (question, word) in [
+            ("www.org. A", "secure"),
+            ("alias.org. AAAA", "secure"),
+            ("x.wild.org. TXT", "secure"),
+            ("www.signed.org. A", "secure"),
+            ("signed.org. DS", "secure"),
+            ("www.plain.org. A", "insecure"),
+            ("www.moved.org. A", "secure"),
+        ] {
+            let verdict = ask(&world, &validator, question);
+            let truth = world.ask(question);
+            assert_eq!(
+                (verdict.status.word(), verdict.kind),
+                (word, truth.kind),
+                "{question}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_opt_out_span_answers_nothing_else() {
+    let world = world(Denial::Nsec3OptOut);
+    let validator = world.validator();
+    ask(&world, &validator, "nx.org. A");
+    ask(&world, &validator, "other.org. A");
+    assert_eq!(world.asked.borrow().len(), 1);
+}
+
+#[test]
+fn denials_can_be_switched_off() {
+    let mut world = world(Denial::Nsec);
+    world.limits.denial_zones_max = 0;
+    let validator = world.validator();
+    ask(&world, &validator, "nx.org. A");
+    ask(&world, &validator, "other.org. A");
+    assert_eq!(world.asked.borrow().len(), 1);
+}
+
+/// Asks, and notes only what was asked this time.
+fn ask(world: &World, validator: &Validator, question: &str) -> Verdict {
+    world.asked.borrow_mut().clear();
+    world.drive(validator, question, |asked| {
+        Some(world.reply(asked).message(asked))
+    })
+}
+
+fn world(denial: Denial) -> World {
+    let text = "www A 192.0.2.1
+alias CNAME www
+a.ent A 192.0.2.2
+*.wild TXT wild
+moved DNAME signed.org.
+";
+    World::new(vec![
+        Zone::new(".", Denial::Nsec, ""),
+        Zone::new("org.", denial, text),
+        Zone::new("signed.org.", denial, "www A 192.0.2.3"),
+        Zone::new("plain.org.", Denial::Unsigned, "www A 192.0.2.4"),
+    ])
+}
