@@ -37,7 +37,6 @@ use byrnie_dnssec::Validator;
 use byrnie_dnssec::Verdict;
 use byrnie_dnssec::tree;
 use domain::base::Name;
-use serde_json::json;
 
 fn main() {
     let options = Options::parse(std::env::args().skip(1));
@@ -84,39 +83,15 @@ fn print_in_order(results: mpsc::Receiver<(usize, Verdict)>, form: Form) {
         waiting.insert(at, verdict);
         while let Some(verdict) = waiting.remove(&next) {
             match form {
-                Form::Json => println!("{}", as_json(&verdict)),
+                Form::Json => {
+                    let json = serde_json::to_string(&verdict);
+                    println!("{}", json.expect("a verdict has a JSON form"));
+                }
                 Form::Text => println!("{}\n{}", verdict.status, tree(&verdict.chain)),
             }
             next += 1;
         }
     }
-}
-
-/// A verdict as one JSON object.
-fn as_json(verdict: &Verdict) -> serde_json::Value {
-    let steps: Vec<_> = verdict
-        .steps
-        .iter()
-        .map(|hop| {
-            json!({
-                "name": hop.name.fmt_with_dot().to_string(),
-                "type": hop.rtype.to_string(),
-                "target": hop.target.fmt_with_dot().to_string(),
-                "status": hop.security().to_string(),
-            })
-        })
-        .collect();
-    json!({
-        "name": verdict.question.name.fmt_with_dot().to_string(),
-        "type": verdict.question.rtype.to_string(),
-        "status": verdict.status.word(),
-        "kind": verdict.kind.word(),
-        "ttl": verdict.ttl,
-        "records": verdict.answer.as_ref().map_or_else(Vec::new, |answer| answer.presentation()),
-        "steps": steps,
-        "reason": verdict.status.to_string(),
-        "chain": verdict.chain,
-    })
 }
 
 /// The driver of validations.

@@ -145,7 +145,7 @@ impl AnchorTracker {
                     || anchor
                         .ds
                         .iter()
-                        .any(|ds| key.matches(zone, ds, Sha1Policy::Ignore))
+                        .any(|ds| key.matches(zone, ds, Sha1Policy::Validate))
             })
         };
         let (trusted, others): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(is_trusted);

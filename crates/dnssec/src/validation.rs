@@ -66,8 +66,8 @@ pub struct Validation {
     pub(crate) links: Vec<Arc<Link>>,
     pub(crate) work: Work,
     hops: Vec<Hop>,
-    /// Until when all of it may be kept.
-    pub(crate) expires: UnixTime,
+    /// Until when the records of the steps may be kept.
+    expires: UnixTime,
     // Where it is.
     /// The name whose records are wanted now.
     pub(crate) current: Name<Bytes>,

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::Rcode;
 use domain::base::iana::Rtype;
+use serde::Serialize;
+use serde::Serializer;
+use serde::ser::SerializeStruct as _;
 
 use crate::explain::Link;
 use crate::fault::Fault;
@@ -26,7 +29,8 @@ pub struct Verdict {
     pub status: Status,
     /// What the answer says, if it may be believed at all.
     pub kind: Kind,
-    /// Seconds for which the verdict holds; bounded by the signatures that it rests on.
+    /// Seconds for which the verdict may be kept: as long as the records of all steps and what is
+    /// left of their signatures. The chain above them may expire earlier, as in any cache.
     pub ttl: u32,
     /// The records at the end of the steps, for [`Kind::Answer`].
     pub answer: Option<RecordSet>,
@@ -50,6 +54,25 @@ impl Verdict {
             Status::Bogus(fault) => Err(LookupError::Bogus(fault.to_string())),
             Status::Failed(failure) => Err(LookupError::Failed(failure.to_string())),
         }
+    }
+}
+
+impl Serialize for Verdict {
+    /// One object with `name`, `type`, `status`, `kind`, `ttl`, `records` in presentation form, `steps`,
+    /// `reason` and `chain`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let records = self.answer.as_ref().map(RecordSet::presentation);
+        let mut object = serializer.serialize_struct("Verdict", 9)?;
+        object.serialize_field("name", &self.question.name.fmt_with_dot().to_string())?;
+        object.serialize_field("type", &self.question.rtype.to_string())?;
+        object.serialize_field("status", self.status.word())?;
+        object.serialize_field("kind", self.kind.word())?;
+        object.serialize_field("ttl", &self.ttl)?;
+        object.serialize_field("records", &records.unwrap_or_default())?;
+        object.serialize_field("steps", &self.steps)?;
+        object.serialize_field("reason", &self.status.to_string())?;
+        object.serialize_field("chain", &self.chain)?;
+        object.end()
     }
 }
 
@@ -139,6 +162,21 @@ impl Hop {
             None => Security::Secure,
             Some(_) => Security::Insecure,
         }
+    }
+}
+
+impl Serialize for Hop {
+    /// One object with `name`, `type`, `owner`, `target`, `status` and, if it is insecure, `reason`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let reason = self.insecure.as_ref().map(Insecure::to_string);
+        let mut object = serializer.serialize_struct("Hop", 6)?;
+        object.serialize_field("name", &self.name.fmt_with_dot().to_string())?;
+        object.serialize_field("type", &self.rtype.to_string())?;
+        object.serialize_field("owner", &self.owner.fmt_with_dot().to_string())?;
+        object.serialize_field("target", &self.target.fmt_with_dot().to_string())?;
+        object.serialize_field("status", &self.security())?;
+        object.serialize_field("reason", &reason)?;
+        object.end()
     }
 }
 

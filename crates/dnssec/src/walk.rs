@@ -147,7 +147,6 @@ impl Validation {
                 known
             }
         };
-        self.expires = self.expires.min(known.expires);
         if let Some(link) = known.link {
             self.note(link);
         }

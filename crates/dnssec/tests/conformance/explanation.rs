@@ -84,14 +84,28 @@ fn a_broken_link_is_part_of_the_chain() {
 }
 
 #[test]
-fn a_chain_is_data_for_machines() {
-    let verdict = world().ask("www.org. A");
-    let json = serde_json::to_value(&verdict.chain).unwrap();
-    assert_eq!(json[1]["zone"], "org.");
-    assert_eq!(json[1]["verdict"], "secure");
-    assert_eq!(json[1]["ds"][0]["algorithm"], "ED25519");
-    assert_eq!(json[1]["ds"][0]["digest_type"], "SHA-256");
-    assert_eq!(json[1]["signature"]["expiration"], 1_800_100_000);
+fn a_verdict_is_data_for_machines() {
+    let verdict = world().ask("away.org. A");
+    let json = serde_json::to_value(&verdict).unwrap();
+    assert_eq!(
+        (&json["name"], &json["type"]),
+        (&"away.org.".into(), &"A".into())
+    );
+    assert_eq!(
+        (&json["status"], &json["kind"]),
+        (&"insecure".into(), &"answer".into())
+    );
+    assert_eq!(json["ttl"], 3_600);
+    assert_eq!(json["records"][0], "www.plain. 3600 IN A 192.0.2.2");
+    assert_eq!(json["steps"][0]["target"], "www.plain.");
+    assert_eq!(json["steps"][0]["status"], "secure");
+    assert_eq!(json["reason"], verdict.status.to_string());
+    let link = &json["chain"][1];
+    assert_eq!(link["zone"], "org.");
+    assert_eq!(link["verdict"], "secure");
+    assert_eq!(link["ds"][0]["algorithm"], "ED25519");
+    assert_eq!(link["ds"][0]["digest_type"], "SHA-256");
+    assert_eq!(link["signature"]["expiration"], 1_800_100_000);
 }
 
 fn world() -> World {
@@ -99,7 +113,11 @@ fn world() -> World {
     broken.ds = Some(Zone::new("broken.", Denial::Nsec, "").ds_records());
     World::new(vec![
         Zone::new(".", Denial::Nsec, ""),
-        Zone::new("org.", Denial::Nsec, "www A 192.0.2.1\nother A 192.0.2.9"),
+        Zone::new(
+            "org.",
+            Denial::Nsec,
+            "www A 192.0.2.1\nother A 192.0.2.9\naway CNAME www.plain.",
+        ),
         Zone::new("plain.", Denial::Unsigned, "www A 192.0.2.2"),
         broken,
     ])
