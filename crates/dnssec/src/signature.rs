@@ -130,7 +130,10 @@ impl Verifier<'_> {
         //= https://www.rfc-editor.org/rfc/rfc4035#section-5.3.1
         //# The number of labels in the RRset owner name MUST be greater than
         //# or equal to the value in the RRSIG RR's Labels field.
-        if usize::from(signature.labels()) > name::signed_labels(&set.owner) {
+        //
+        // An asterisk counts as a label here, though a signer must not count it: some do, and their
+        // signatures then are over the name as it stands.
+        if usize::from(signature.labels()) > name::label_count(&set.owner) {
             return Ok(Err(Rule::TooManyLabels));
         }
         if !algorithm::is_supported(signature.algorithm(), self.sha1) {

@@ -14,6 +14,7 @@ use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::name;
+use crate::world::parse_question;
 
 #[test]
 fn a_signature_is_valid_between_its_dates_give_or_take_the_skew() {
@@ -102,13 +103,29 @@ fn a_signature_of_another_zone_does_not_count() {
 
 #[test]
 fn a_signature_that_counts_more_labels_than_the_name_has_is_bogus() {
-    let verdict = world().ask_tampered("www.org. A", |_, reply| {
-        change_signatures(&mut reply.answer, Rtype::A, |old| {
-            let (until, from) = (old.expiration(), old.inception());
-            rebuilt(old, 3, old.original_ttl(), until, from, old.signer_name())
+    check("www.org. A", 3, Rule::TooManyLabels);
+    check("*.wild.org. TXT", 4, Rule::TooManyLabels);
+    // As many as with the asterisk may be meant; only the signature is wrong now.
+    check("*.wild.org. TXT", 3, Rule::WrongSignature);
+
+    #[track_caller]
+    fn check(question: &str, labels: u8, expected: Rule) {
+        let asked = parse_question(question);
+        let verdict = world().ask_tampered(question, |_, reply| {
+            change_signatures(&mut reply.answer, asked.rtype, |old| {
+                let (until, from) = (old.expiration(), old.inception());
+                rebuilt(
+                    old,
+                    labels,
+                    old.original_ttl(),
+                    until,
+                    from,
+                    old.signer_name(),
+                )
+            });
         });
-    });
-    assert_eq!(rule(&verdict.status), Some(Rule::TooManyLabels));
+        assert_eq!(rule(&verdict.status), Some(expected), "{question} {labels}");
+    }
 }
 
 #[test]
@@ -175,7 +192,7 @@ fn a_wildcard_answer_needs_proof_that_nothing_closer_exists() {
         // The wildcard's record replayed for a name that exists.
         let replayed = world.ask_tampered("there.wild.org. TXT", |question, reply| {
             if question.rtype == Rtype::TXT {
-                let other = world.reply(&crate::world::parse_question("a.wild.org. TXT"));
+                let other = world.reply(&parse_question("a.wild.org. TXT"));
                 reply.authority.clone_from(&other.authority);
                 reply.answer = other
                     .answer
