@@ -134,15 +134,16 @@ struct Upstream {
 }
 
 /// An answer, or the reason why there is none, that may still be under way.
-type Answer = Arc<OnceLock<Result<Vec<u8>, String>>>;
+#[derive(Clone, Default)]
+struct Answer(Arc<OnceLock<Result<Vec<u8>, String>>>);
 
 impl Upstream {
     /// The raw answer to a question.
     fn answer(&self, question: &Question) -> Result<Vec<u8>, String> {
         let mut answers = self.answers.lock().expect("no holder panics");
-        let answer = Arc::clone(answers.entry(question.clone()).or_default());
+        let answer = answers.entry(question.clone()).or_default().clone();
         drop(answers);
-        answer.get_or_init(|| self.fetch(question)).clone()
+        answer.0.get_or_init(|| self.fetch(question)).clone()
     }
 
     /// Asks over UDP, and over TCP if the answer is truncated.

@@ -3,6 +3,8 @@
 use byrnie_base::UnixTime;
 use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
+use bytes::Bytes;
+use domain::base::Name;
 use domain::base::Ttl;
 use domain::base::iana::Rtype;
 use domain::rdata::Rrsig;
@@ -219,13 +221,11 @@ fn moved(record: &Record, owner: &str) -> Record {
     )
 }
 
-type Signature = Rrsig<bytes::Bytes, domain::base::Name<bytes::Bytes>>;
-
 /// Replaces the signatures over a type.
 fn change_signatures(
     section: &mut [Record],
     covered: Rtype,
-    change: impl Fn(&Signature) -> Signature,
+    change: impl Fn(&Rrsig<Bytes, Name<Bytes>>) -> Rrsig<Bytes, Name<Bytes>>,
 ) {
     for record in section {
         if let ZoneRecordData::Rrsig(old) = record.data()
@@ -239,13 +239,13 @@ fn change_signatures(
 
 /// A signature with other fields.
 fn rebuilt(
-    old: &Signature,
+    old: &Rrsig<Bytes, Name<Bytes>>,
     labels: u8,
     original_ttl: Ttl,
     expiration: domain::rdata::dnssec::Timestamp,
     inception: domain::rdata::dnssec::Timestamp,
-    signer: &domain::base::Name<bytes::Bytes>,
-) -> Signature {
+    signer: &Name<Bytes>,
+) -> Rrsig<Bytes, Name<Bytes>> {
     Rrsig::new(
         old.type_covered(),
         old.algorithm(),
