@@ -43,9 +43,7 @@ fn main() {
     let mut anchors = TrustAnchors::default();
     for file in &options.anchors {
         let text = std::fs::read_to_string(file).expect("the trust anchors can be read");
-        anchors
-            .add_text(&text)
-            .expect("the file holds trust anchors");
+        anchors.extend(TrustAnchors::parse(&text).expect("the file holds trust anchors"));
     }
     let asker = Asker {
         validator: Validator::new(anchors, Limits::default(), Sha1Policy::default()),

@@ -1,9 +1,11 @@
-//! Where chains of trust begin, and where an operator cuts them.
+//! Where chains of trust begin (RFC 4033, Section 2), and where an operator cuts them.
 
 use std::fmt;
 
 use bytes::Bytes;
 use domain::base::Name;
+use domain::base::iana::Class;
+use domain::base::iana::DigestAlgorithm;
 use domain::base::name::FlattenInto;
 use domain::rdata::Dnskey;
 use domain::rdata::Ds;
@@ -21,45 +23,49 @@ pub struct TrustAnchors {
 }
 
 impl TrustAnchors {
-    /// The root's keys that IANA published in 2017 and 2024.
+    /// The key-signing keys of the DNS root, as IANA publishes them (RFC 9718): KSK-2017 and
+    /// KSK-2024.
     #[must_use]
-    pub fn iana() -> Self {
-        let mut anchors = Self::default();
+    pub fn root() -> Self {
         // The text is ours and tested, so there is no error to report.
-        let _ = anchors.add_text(IANA_ROOT);
-        anchors
+        Self::parse(IANA_ROOT).unwrap_or_default()
     }
 
-    /// Adds DS and DNSKEY records in the form of a zone file; several at one name are alternatives.
+    /// Reads DS and DNSKEY records in the form of a zone file: one record a line, or several lines
+    /// in parentheses; `;` begins a comment. Several at one name are alternatives.
     ///
     /// # Errors
-    /// The text is no zone file, or has another record. Nothing is added then.
-    pub fn add_text(&mut self, text: &str) -> Result<(), InvalidAnchors> {
-        let mut added = self.clone();
-        // The parser wants the last line ended, too.
-        let mut zonefile = Zonefile::from(format!("{text}\n").as_str());
-        zonefile.set_default_class(domain::base::iana::Class::IN);
-        loop {
-            let entry = zonefile
-                .next_entry()
-                .map_err(|why| InvalidAnchors::Syntax(why.to_string()))?;
-            let record = match entry {
-                None => break,
-                Some(Entry::Include { .. }) => return Err(InvalidAnchors::Include),
-                Some(Entry::Record(record)) => record,
-            };
-            let zone: Name<Bytes> = record.owner().clone().flatten_into();
-            let data: ZoneRecordData<Bytes, Name<Bytes>> = record.into_data().flatten_into();
-            if let ZoneRecordData::Ds(ds) = data {
-                added.at(zone).ds.push(ds);
-            } else if let ZoneRecordData::Dnskey(key) = data {
-                added.at(zone).keys.push(key);
-            } else {
-                return Err(InvalidAnchors::OtherType(zone));
-            }
+    /// Names the line, and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, InvalidAnchors> {
+        let mut anchors = Self::default();
+        for (line, entry) in entries(text)? {
+            let record = parse_record(&entry).map_err(|why| InvalidAnchors { line, why })?;
+            anchors.add(record);
         }
-        *self = added;
-        Ok(())
+        if anchors.is_empty() {
+            let line = text.lines().count().max(1);
+            let why = AnchorFault::Empty;
+            return Err(InvalidAnchors { line, why });
+        }
+        Ok(anchors)
+    }
+
+    /// Adds the anchors of another; several at one name are alternatives.
+    pub fn extend(&mut self, other: Self) {
+        for anchor in other.anchors {
+            let known = self.at(anchor.zone);
+            known.ds.extend(anchor.ds);
+            known.keys.extend(anchor.keys);
+        }
+        self.negative.extend(other.negative);
+    }
+
+    /// Adds one record.
+    fn add(&mut self, record: AnchorRecord) {
+        match record {
+            AnchorRecord::Ds(zone, ds) => self.at(zone).ds.push(ds),
+            AnchorRecord::Key(zone, key) => self.at(zone).keys.push(key),
+        }
     }
 
     /// Trusts these keys of a zone, and no others.
@@ -78,6 +84,11 @@ impl TrustAnchors {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.anchors.is_empty()
+    }
+
+    /// The zones that have an anchor, each once.
+    pub fn zones(&self) -> impl Iterator<Item = &Name<Bytes>> {
+        self.anchors.iter().map(|anchor| &anchor.zone)
     }
 
     /// The deepest anchor at or above a name.
@@ -130,33 +141,180 @@ pub(crate) struct TrustAnchor {
     pub(crate) keys: Vec<Dnskey<Bytes>>,
 }
 
-/// Why a text holds no trust anchors.
+/// One DS or DNSKEY record, with its zone.
+enum AnchorRecord {
+    /// The digest of a key.
+    Ds(Name<Bytes>, Ds<Bytes>),
+    /// A key.
+    Key(Name<Bytes>, Dnskey<Bytes>),
+}
+
+/// Splits the text into records without comments, each with the number of its first line.
+fn entries(text: &str) -> Result<Vec<(usize, String)>, InvalidAnchors> {
+    let mut entries: Vec<(usize, String)> = Vec::new();
+    // The record that is open, and how many parentheses are.
+    let mut open: Option<(usize, String)> = None;
+    let mut depth = 0_usize;
+    for (index, line) in text.lines().enumerate() {
+        let line_number = index + 1;
+        let fault = |why| InvalidAnchors {
+            line: line_number,
+            why,
+        };
+        if entries.len() >= ANCHORS_MAX {
+            return Err(fault(AnchorFault::TooMany));
+        }
+        let content = line.split(';').next().unwrap_or_default();
+        for c in content.chars() {
+            match c {
+                '(' => depth += 1,
+                ')' => {
+                    let less = depth.checked_sub(1);
+                    depth = less.ok_or_else(|| fault(AnchorFault::Parentheses))?;
+                }
+                _ => {}
+            }
+        }
+        let content = content.replace(['(', ')'], " ");
+        let (first, mut entry) = open.take().unwrap_or((line_number, String::new()));
+        entry.push(' ');
+        entry.push_str(content.trim());
+        if depth > 0 {
+            open = Some((first, entry));
+        } else if !entry.trim().is_empty() {
+            entries.push((first, entry.trim().to_owned()));
+        }
+    }
+    match open {
+        Some((line, _)) => Err(InvalidAnchors {
+            line,
+            why: AnchorFault::Parentheses,
+        }),
+        None => Ok(entries),
+    }
+}
+
+/// Reads one record and checks that a chain of trust can begin with it.
+fn parse_record(entry: &str) -> Result<AnchorRecord, AnchorFault> {
+    if entry.starts_with('$') {
+        return Err(AnchorFault::Directive);
+    }
+    let mut zonefile = Zonefile::new();
+    zonefile.set_default_class(Class::IN);
+    zonefile.set_origin(Name::root_bytes());
+    // A TTL of any length may be left out; what is trusted does not expire with it.
+    zonefile.extend_from_slice(b"$TTL 86400\n");
+    zonefile.extend_from_slice(entry.as_bytes());
+    zonefile.extend_from_slice(b"\n");
+    let record = match zonefile.next_entry() {
+        Ok(Some(Entry::Record(record))) => record,
+        Ok(Some(Entry::Include { .. }) | None) => return Err(AnchorFault::Directive),
+        Err(error) => return Err(AnchorFault::Unreadable(plain_zonefile_error(&error))),
+    };
+    let zone: Name<Bytes> = record.owner().clone().flatten_into();
+    let rtype = record.rtype();
+    let data: ZoneRecordData<Bytes, Name<Bytes>> = record.into_data().flatten_into();
+    if let ZoneRecordData::Ds(ds) = data {
+        let length = digest_octets(ds.digest_type()).ok_or(AnchorFault::DigestType)?;
+        if ds.digest().len() != length {
+            return Err(AnchorFault::DigestLength);
+        }
+        Ok(AnchorRecord::Ds(zone, ds))
+    } else if let ZoneRecordData::Dnskey(key) = data {
+        if !key.is_zone_key() || key.protocol() != DNSSEC_PROTOCOL {
+            return Err(AnchorFault::NoZoneKey);
+        }
+        if key.is_revoked() {
+            return Err(AnchorFault::Revoked);
+        }
+        Ok(AnchorRecord::Key(zone, key))
+    } else {
+        Err(AnchorFault::OtherType(rtype.to_string()))
+    }
+}
+
+/// The message of an error of the zone-file parser, without its own count of lines.
+fn plain_zonefile_error(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let stripped = text.split_once(": ").map(|(_, why)| why.to_owned());
+    stripped.unwrap_or(text)
+}
+
+/// How long a digest of that type is; `None` if it cannot be checked (RFC 8624, Section 3.3).
+fn digest_octets(digest_type: DigestAlgorithm) -> Option<usize> {
+    match digest_type {
+        DigestAlgorithm::SHA1 => Some(20),
+        DigestAlgorithm::SHA256 => Some(32),
+        DigestAlgorithm::SHA384 => Some(48),
+        _ => None,
+    }
+}
+
+/// Why a text holds no trust anchors, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum InvalidAnchors {
-    /// It has an `$INCLUDE` line.
-    Include,
-    /// It has a record that is neither DS nor DNSKEY.
-    OtherType(Name<Bytes>),
-    /// It is no zone file.
-    Syntax(String),
+pub struct InvalidAnchors {
+    /// The line, from 1; of a record over several lines, the first.
+    pub line: usize,
+    /// What is wrong there.
+    pub why: AnchorFault,
 }
 
 impl fmt::Display for InvalidAnchors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Include => f.write_str("$INCLUDE cannot stand among trust anchors"),
-            Self::OtherType(zone) => write!(
-                f,
-                "the record at {} is neither DS nor DNSKEY",
-                zone.fmt_with_dot()
-            ),
-            Self::Syntax(why) => f.write_str(why),
-        }
+        write!(f, "line {}: {}", self.line, self.why)
     }
 }
 
 impl std::error::Error for InvalidAnchors {}
+
+/// What is wrong with a trust anchor.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum AnchorFault {
+    /// The digest has another length than its type.
+    DigestLength,
+    /// The digest type is none of SHA-1, SHA-256 and SHA-384.
+    DigestType,
+    /// `$INCLUDE` and its like.
+    Directive,
+    /// There is no record in the whole text.
+    Empty,
+    /// The DNSKEY is not for zones (RFC 4034, Section 2.1.1) or not for DNSSEC.
+    NoZoneKey,
+    /// A record of this type.
+    OtherType(String),
+    /// A parenthesis without its other half.
+    Parentheses,
+    /// The DNSKEY is revoked (RFC 5011, Section 2.1).
+    Revoked,
+    /// More than [`ANCHORS_MAX`] records.
+    TooMany,
+    /// No record at all.
+    Unreadable(String),
+}
+
+impl fmt::Display for AnchorFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DigestLength => f.write_str("the digest does not have the length of its type"),
+            Self::DigestType => f.write_str("the digest type is not 1, 2 or 4"),
+            Self::Directive => f.write_str("directives such as $INCLUDE cannot stand here"),
+            Self::Empty => f.write_str("there is no DS or DNSKEY record in the text"),
+            Self::NoZoneKey => f.write_str("the DNSKEY record holds no zone key"),
+            Self::OtherType(rtype) => write!(f, "{rtype} is neither DS nor DNSKEY"),
+            Self::Parentheses => f.write_str("a parenthesis has no other half"),
+            Self::Revoked => f.write_str("the key is revoked"),
+            Self::TooMany => write!(f, "more than {ANCHORS_MAX} trust anchors"),
+            Self::Unreadable(why) => write!(f, "this is no DS or DNSKEY record: {why}"),
+        }
+    }
+}
+
+/// RFC 4034, Section 2.1.2: the only value of the Protocol field.
+const DNSSEC_PROTOCOL: u8 = 3;
+
+/// At most this many trust anchors.
+pub const ANCHORS_MAX: usize = 64;
 
 /// <https://data.iana.org/root-anchors/root-anchors.xml>
 const IANA_ROOT: &str = "\
@@ -170,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_root_has_two_keys() {
-        let anchors = TrustAnchors::iana();
+        let anchors = TrustAnchors::root();
         let tags: Vec<u16> = anchors
             .closest(&name("example."))
             .unwrap()
@@ -183,10 +341,8 @@ mod tests {
 
     #[test]
     fn the_deepest_anchor_counts() {
-        let mut anchors = TrustAnchors::iana();
-        anchors
-            .add_text("corp.example. IN DS 1 13 2 00\ncorp.example. IN DS 2 13 2 00")
-            .unwrap();
+        let mut anchors = TrustAnchors::root();
+        anchors.extend(corp(2));
         for (below, zone, digests) in [
             ("a.corp.example.", "corp.example.", 2),
             ("example.", ".", 2),
@@ -198,9 +354,9 @@ mod tests {
 
     #[test]
     fn a_negative_anchor_counts_unless_a_trust_anchor_is_deeper() {
-        let mut anchors = TrustAnchors::iana();
+        let mut anchors = TrustAnchors::root();
         anchors.add_negative(name("example."));
-        anchors.add_text("corp.example. IN DS 1 13 2 00").unwrap();
+        anchors.extend(corp(1));
         assert_eq!(
             anchors.negative(&name("a.example.")),
             Some(&name("example."))
@@ -210,20 +366,87 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_anchor_is_refused_and_changes_nothing() {
-        let mut anchors = TrustAnchors::default();
-        for text in [
-            ". IN DS 1 13 2 00\n. IN NS a.",
-            ". IN DS 1 13 2 00\n$INCLUDE other",
-            ". IN DS 1 13",
-            "what",
+    fn anchors_are_read_in_the_forms_that_tools_write() {
+        check(&[ROOT], Ok(&["."]));
+        check(&["; comment", "", ROOT, "\t"], Ok(&["."]));
+        check(
+            &[&format!("example. IN {DNSKEY} ; key id = 1")],
+            Ok(&["example"]),
+        );
+        check(&[&format!("a.example {DNSKEY}")], Ok(&["a.example"]));
+        let (head, tail) = DNSKEY.split_at(30);
+        let lines = ["example. IN (", head, tail, ")", ROOT];
+        let joined = format!("example. IN DNSKEY 257 3 13 (\n{KEY} ; the key\n)");
+        check(&[&joined], Ok(&["example"]));
+        check(&lines, Ok(&["example", "."]));
+    }
+
+    #[test]
+    fn a_bad_anchor_is_refused_with_its_line() {
+        check(&[""], Err((1, AnchorFault::Empty)));
+        check(&["; nothing", "; at all"], Err((2, AnchorFault::Empty)));
+        let good = ROOT;
+        check(
+            &[good, ". A 192.0.2.1"],
+            Err((2, AnchorFault::OtherType("A".into()))),
+        );
+        check(&["$INCLUDE other"], Err((1, AnchorFault::Directive)));
+        check(
+            &[good, "", "$ORIGIN example."],
+            Err((3, AnchorFault::Directive)),
+        );
+        check(&[". DS 1 8 2 00"], Err((1, AnchorFault::DigestLength)));
+        check(&[". DS 1 8 9 00"], Err((1, AnchorFault::DigestType)));
+        check(&["", ". DS 1 8 ("], Err((2, AnchorFault::Parentheses)));
+        check(&[". DS 1 8 )"], Err((1, AnchorFault::Parentheses)));
+        let not_for_zones = format!(". DNSKEY 1 3 13 {KEY}");
+        check(&[&not_for_zones], Err((1, AnchorFault::NoZoneKey)));
+        let revoked = format!(". DNSKEY 385 3 13 {KEY}");
+        check(&[&revoked], Err((1, AnchorFault::Revoked)));
+        let many = [good; ANCHORS_MAX + 1];
+        check(&many, Err((ANCHORS_MAX + 1, AnchorFault::TooMany)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_line() {
+        for nonsense in [
+            "hello",
+            ". DS",
+            ". DS x 8 2 00",
+            ". DNSKEY 257 3 13 !",
+            "\u{0}",
         ] {
-            assert!(anchors.add_text(text).is_err(), "{text:?}");
-            assert!(anchors.is_empty());
+            let text = format!("\n{nonsense}");
+            let error = TrustAnchors::parse(&text).unwrap_err();
+            assert_eq!(error.line, 2, "{nonsense:?}");
+            assert!(matches!(error.why, AnchorFault::Unreadable(_)), "{error}");
         }
+    }
+
+    #[track_caller]
+    fn check(lines: &[&str], expected: Result<&[&str], (usize, AnchorFault)>) {
+        let text = lines.join("\n");
+        let zones = TrustAnchors::parse(&text)
+            .map(|anchors| anchors.zones().map(ToString::to_string).collect::<Vec<_>>());
+        let expected = expected
+            .map(|zones| zones.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .map_err(|(line, why)| InvalidAnchors { line, why });
+        assert_eq!(zones, expected, "{text}");
+    }
+
+    fn corp(digests: u8) -> TrustAnchors {
+        let digest = "00".repeat(32);
+        let lines = (0..digests).map(|tag| format!("corp.example. IN DS {tag} 13 2 {digest}\n"));
+        TrustAnchors::parse(&lines.collect::<String>()).unwrap()
     }
 
     fn name(text: &str) -> Name<Bytes> {
         Name::bytes_from_str(text).unwrap()
     }
+
+    const ROOT: &str =
+        ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D";
+    const DNSKEY: &str = "DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==";
+    const KEY: &str =
+        "mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==";
 }

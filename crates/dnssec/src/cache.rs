@@ -71,6 +71,13 @@ impl<T: Clone + Expire> Cache<T> {
         self.lock().insert(name, known, self.entries_max);
     }
 
+    /// Forgets what was proven about a name.
+    pub(crate) fn remove(&self, name: &Name<Bytes>) {
+        let mut generations = self.lock();
+        generations.young.remove(name);
+        generations.old.remove(name);
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&self) {
         *self.lock() = Generations::default();

@@ -172,7 +172,8 @@ impl<'a> Denial<'a> {
         if self.nsec3.excessive_iterations(limits).is_some() {
             return;
         }
-        let expires = *now + Duration::from_secs(u64::from(self.ttl));
+        let ttl = Duration::from_secs(u64::from(self.ttl)).min(limits.denial_ttl_max);
+        let expires = *now + ttl;
         let known = kept.get(zone, *now).unwrap_or_default();
         let known = known.with(&self.nsec, &self.nsec3, expires, limits);
         kept.insert((*zone).clone(), known);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use byrnie_base::UnixTime;
 use bytes::Bytes;
@@ -124,7 +125,7 @@ impl From<&Verified> for SignatureEntry {
 
 /// Draws a chain as a tree, the zone nearest to the root first.
 #[must_use]
-pub fn tree(chain: &[Link]) -> String {
+pub fn tree(chain: &[Arc<Link>]) -> String {
     let mut text = String::new();
     for (at, link) in chain.iter().enumerate() {
         let depth = chain
@@ -272,12 +273,14 @@ mod tests {
 
     #[test]
     fn a_chain_is_drawn_from_the_root_down() {
-        let link = |zone: &str, verdict| Link {
-            zone: Name::bytes_from_str(zone).unwrap(),
-            ds: Vec::new(),
-            keys: Vec::new(),
-            signature: None,
-            verdict,
+        let link = |zone: &str, verdict| {
+            Arc::new(Link {
+                zone: Name::bytes_from_str(zone).unwrap(),
+                ds: Vec::new(),
+                keys: Vec::new(),
+                signature: None,
+                verdict,
+            })
         };
         let chain = [
             link(".", LinkVerdict::Secure),

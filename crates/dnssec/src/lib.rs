@@ -68,6 +68,8 @@ mod verdict;
 mod walk;
 
 pub use algorithm::Sha1Policy;
+pub use anchor::ANCHORS_MAX;
+pub use anchor::AnchorFault;
 pub use anchor::InvalidAnchors;
 pub use anchor::TrustAnchors;
 pub use explain::DsEntry;

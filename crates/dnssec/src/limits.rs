@@ -35,12 +35,18 @@ pub struct Limits {
     pub questions_max: usize,
     /// Questions asked ahead of need at a time. Default 12.
     pub questions_ahead_max: usize,
+    /// Zones below the trust anchor whose DS records are asked for beside the question itself,
+    /// before its answer tells whether they are needed. Default 0.
+    pub zones_ahead_max: usize,
     /// Zones and proofs kept for other validations. Default 100,000.
     pub cache_entries_max: usize,
     /// Zones whose denial records are kept to answer other questions; 0 keeps none. Default 1,000.
     pub denial_zones_max: usize,
     /// Denial records kept for one zone; when there are more, it begins anew. Default 256.
     pub denials_per_zone_max: usize,
+    /// The longest time that denial records are kept to answer other questions. Default 3 hours: what
+    /// RFC 2308, Section 5 has found to work well.
+    pub denial_ttl_max: Duration,
     /// The longest time that anything is kept. Default one day.
     pub ttl_max: Duration,
     /// The least that clocks may differ before a signature counts as expired or not yet valid.
@@ -65,9 +71,11 @@ impl Default for Limits {
             hops_max: 16,
             questions_max: 128,
             questions_ahead_max: 12,
+            zones_ahead_max: 0,
             cache_entries_max: 100_000,
             denial_zones_max: 1_000,
             denials_per_zone_max: 256,
+            denial_ttl_max: Duration::from_secs(3 * 3_600),
             ttl_max: Duration::from_secs(86_400),
             clock_skew_min: Duration::from_secs(3_600),
             clock_skew_max: Duration::from_secs(86_400),

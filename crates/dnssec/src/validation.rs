@@ -60,7 +60,7 @@ pub struct Validation {
     question: Question,
     // What was asked and answered.
     asked: HashSet<Question>,
-    answers: HashMap<Question, Result<Arc<Response>, Failure>>,
+    pub(crate) answers: HashMap<Question, Result<Arc<Response>, Failure>>,
     // What is proven so far.
     pub(crate) cuts: HashMap<Name<Bytes>, KnownCut>,
     pub(crate) links: Vec<Arc<Link>>,
@@ -210,7 +210,7 @@ impl Validation {
         {
             return Ok(Progress::End(End::absence(kind, judged)));
         }
-        let ahead = self.anchor_question(now);
+        let ahead = self.foreseen(now);
         let response = self.answer(&question, ahead)?;
         let found = response.answer.find(&self.current, rtype);
         // A CNAME made from a DNAME is not signed, but can be made again: RFC 6672, Section 5.3.1.
@@ -330,32 +330,34 @@ impl Validation {
 
     /// The verdict.
     fn done(&mut self, end: End, now: UnixTime) -> Step {
-        let (status, kind, answer) = match end.judged {
+        let (status, insecure) = match end.judged {
             Ok(judged) => {
                 self.expires = self.expires.min(judged.expires);
                 let on_the_way = self.hops.iter().find_map(|hop| hop.insecure.clone());
-                match on_the_way.or(judged.insecure) {
-                    None => (Status::Secure, end.kind, end.answer),
-                    Some(why) => (Status::Insecure(why), end.kind, end.answer),
-                }
+                let status = match on_the_way.or_else(|| judged.insecure.clone()) {
+                    None => Status::Secure,
+                    Some(why) => Status::Insecure(why),
+                };
+                (status, judged.insecure)
             }
             Err(status) => {
                 self.expires = self.expires.min(now + UNUSABLE_TTL);
-                (status, Kind::None, None)
+                (status, None)
             }
         };
         let ttl = crate::signature::seconds(self.expires.since(now));
         Step::Done(Box::new(Verdict {
             question: self.question.clone(),
             status,
-            kind,
+            kind: end.kind,
             ttl,
-            answer: answer.map(|answer| RecordSet {
+            end: insecure,
+            answer: end.answer.map(|answer| RecordSet {
                 ttl: answer.ttl.min(ttl),
                 ..answer
             }),
             steps: std::mem::take(&mut self.hops),
-            chain: self.links.iter().map(|link| Link::clone(link)).collect(),
+            chain: std::mem::take(&mut self.links),
             work: self.work,
         }))
     }

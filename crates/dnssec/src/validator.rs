@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use byrnie_base::UnixTime;
+use bytes::Bytes;
+use domain::base::Name;
 
 use crate::algorithm::Sha1Policy;
 use crate::anchor::TrustAnchors;
@@ -62,6 +64,20 @@ impl Validator {
     pub fn forget(&self) {
         self.0.cuts.clear();
         self.0.denials.clear();
+    }
+
+    /// Forgets the proofs that a name rests on: something in them may have changed.
+    pub fn forget_above(&self, name: &Name<Bytes>) {
+        for zone in name.iter_suffixes() {
+            self.0.cuts.remove(&zone);
+            self.0.denials.remove(&zone);
+        }
+    }
+
+    /// The trust anchors.
+    #[must_use]
+    pub fn anchors(&self) -> &TrustAnchors {
+        &self.0.anchors
     }
 
     /// The number of proofs about zone cuts kept, at most [`Limits::cache_entries_max`].

@@ -1,6 +1,7 @@
 //! What a validation ends in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use byrnie_base::LookupError;
 use byrnie_base::Security;
@@ -34,10 +35,13 @@ pub struct Verdict {
     pub ttl: u32,
     /// The records at the end of the steps, for [`Kind::Answer`].
     pub answer: Option<RecordSet>,
+    /// Why what stands at the end of the steps is insecure, whatever they are themselves; `None` if
+    /// it is secure, or is nothing that may be used.
+    pub end: Option<Insecure>,
     /// The CNAME and DNAME records on the way, each with its own security.
     pub steps: Vec<Hop>,
     /// The zones that the verdict rests on, from the root down.
-    pub chain: Vec<Link>,
+    pub chain: Vec<Arc<Link>>,
     /// What it cost.
     pub work: Work,
 }

@@ -99,11 +99,44 @@ impl Validation {
         Ok(Reached::Zone(zone))
     }
 
-    /// The question for the keys of the current name's trust anchor, if they are not known.
-    pub(crate) fn anchor_question(&self, now: UnixTime) -> Option<Question> {
-        let anchor = self.shared.anchors.closest(&self.current)?;
-        let known = self.shared.cuts.get(&anchor.zone, now).is_some();
-        (!known).then(|| Question::new(anchor.zone.clone(), Rtype::DNSKEY))
+    /// What the chain to the current name will need, as far as it can be told before the answer
+    /// about it has come: the keys of its trust anchor, and beside them at first the DS records of
+    /// zones that are likely to exist, then their keys.
+    pub(crate) fn foreseen(&self, now: UnixTime) -> Vec<Question> {
+        let (anchors, cuts) = (&self.shared.anchors, &self.shared.cuts);
+        let mut questions = Vec::new();
+        let Some(anchor) = anchors.closest(&self.current) else {
+            return questions;
+        };
+        if anchors.negative(&self.current).is_some() {
+            return questions;
+        }
+        if cuts.get(&anchor.zone, now).is_none() {
+            questions.push(Question::new(anchor.zone.clone(), Rtype::DNSKEY));
+        }
+        let highest = name::label_count(&anchor.zone);
+        let deepest = highest + self.shared.limits.zones_ahead_max;
+        for labels in highest + 1..=deepest.min(name::label_count(&self.current)) {
+            let zone = name::ancestor(&self.current, labels);
+            // Underscore names belong to a host and are hardly ever a zone of their own.
+            if zone.first().as_slice().starts_with(b"_") {
+                break;
+            }
+            match cuts.get(&zone, now).map(|known| known.cut) {
+                Some(Cut::Secure(_) | Cut::Absent) => continue,
+                Some(Cut::Insecure(_) | Cut::NothingBelow) => break,
+                None => {}
+            }
+            let ds = Question::new(zone.clone(), Rtype::DS);
+            match self.answers.get(&ds) {
+                None => questions.push(ds),
+                Some(Ok(response)) if response.answer.find(&zone, Rtype::DS).is_some() => {
+                    questions.push(Question::new(zone, Rtype::DNSKEY));
+                }
+                Some(Ok(_) | Err(_)) => {}
+            }
+        }
+        questions
     }
 
     /// A fault, or the news that the upstream strips signatures, where an answer has none at all.

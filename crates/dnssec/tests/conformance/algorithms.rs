@@ -65,9 +65,8 @@ fn ask(zone: &str, sha1: Sha1Policy, tamper: impl Fn(&mut Vec<u8>)) -> &'static 
     for record in &records {
         if record.rtype() == Rtype::DNSKEY && record.owner() == &crate::world::name(zone) {
             let owner = record.owner().fmt_with_dot();
-            anchors
-                .add_text(&format!("{owner} IN DNSKEY {}", record.data()))
-                .unwrap();
+            let text = format!("{owner} IN DNSKEY {}", record.data());
+            anchors.extend(TrustAnchors::parse(&text).unwrap());
         }
     }
     let validator = Validator::new(anchors, Limits::default(), sha1);

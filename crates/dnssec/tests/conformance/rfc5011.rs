@@ -156,9 +156,8 @@ struct Root {
 
 impl Root {
     fn trusting(key: &Pair) -> Self {
-        let mut configured = TrustAnchors::default();
         let text = format!(". IN DNSKEY {}", dnskey(&key.key));
-        configured.add_text(&text).unwrap();
+        let configured = TrustAnchors::parse(&text).unwrap();
         Self {
             configured,
             tracker: AnchorTracker::new(),

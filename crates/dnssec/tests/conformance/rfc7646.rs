@@ -16,7 +16,7 @@ use crate::world::name;
 fn an_island_is_secure_by_an_anchor_of_its_own() {
     let (world, mut anchors) = world();
     check(&world, &anchors, "www.island.org. A", "insecure");
-    anchors.add_text(&world.zones[2].anchor_text()).unwrap();
+    anchors.extend(TrustAnchors::parse(&world.zones[2].anchor_text()).unwrap());
     check(&world, &anchors, "www.island.org. A", "secure");
     check(&world, &anchors, "www.org. A", "secure");
 }
@@ -24,7 +24,8 @@ fn an_island_is_secure_by_an_anchor_of_its_own() {
 #[test]
 fn an_anchor_that_matches_no_key_makes_its_zone_bogus_even_where_a_higher_one_would_do() {
     let (world, mut anchors) = world();
-    anchors.add_text("org. IN DS 1 15 2 00").unwrap();
+    let text = format!("org. IN DS 1 15 2 {}", "00".repeat(32));
+    anchors.extend(TrustAnchors::parse(&text).unwrap());
     check(&world, &anchors, "www.org. A", "bogus");
     check(&world, &anchors, ". SOA", "secure");
 }
@@ -33,7 +34,7 @@ fn an_anchor_that_matches_no_key_makes_its_zone_bogus_even_where_a_higher_one_wo
 fn without_any_anchor_a_name_is_insecure() {
     let (world, _) = world();
     let mut anchors = TrustAnchors::default();
-    anchors.add_text(&world.zones[2].anchor_text()).unwrap();
+    anchors.extend(TrustAnchors::parse(&world.zones[2].anchor_text()).unwrap());
     check(&world, &anchors, "www.org. A", "insecure");
     check(&world, &anchors, "www.island.org. A", "secure");
 }
@@ -79,6 +80,6 @@ fn world() -> (World, TrustAnchors) {
         broken,
     ]);
     let mut anchors = TrustAnchors::default();
-    anchors.add_text(&world.zones[0].anchor_text()).unwrap();
+    anchors.extend(TrustAnchors::parse(&world.zones[0].anchor_text()).unwrap());
     (world, anchors)
 }

@@ -83,8 +83,7 @@ impl World {
 
     /// A validator that trusts the root.
     pub(crate) fn validator(&self) -> Validator {
-        let mut anchors = TrustAnchors::default();
-        anchors.add_text(&self.zones[0].anchor_text()).unwrap();
+        let anchors = TrustAnchors::parse(&self.zones[0].anchor_text()).unwrap();
         Validator::new(anchors, self.limits.clone(), self.sha1)
     }
 
