@@ -16,7 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     // 2: the decision; pure
     ("policy", &["base", "dane", "mta-sts", "smtp"]),
     // 3: effects
-    ("net", &["base", "dane", "mta-sts", "policy", "smtp"]),
+    (
+        "net",
+        &["base", "dane", "dnssec", "mta-sts", "policy", "smtp"],
+    ),
     ("store", &["base", "policy", "smtp"]),
     // 4: services
     (

@@ -6,11 +6,10 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use byrnie_base::DomainName;
 use byrnie_net::dns::LookupReport;
+use byrnie_net::dns::QueryName;
 use byrnie_net::dns::RecordType;
 use byrnie_net::dns::ReportStatus;
-use byrnie_net::dns::Resolve;
 use futures_util::StreamExt;
 use futures_util::stream;
 
@@ -35,12 +34,11 @@ pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
         let answers = stream::iter(questions)
             .map(|(name, record_type)| {
                 let resolver = resolver.clone();
-                async move { resolver.lookup(&name, record_type).await }
+                async move { resolver.report(&name, record_type).await }
             })
             .buffered(args.concurrency.get());
         let mut answers = std::pin::pin!(answers);
-        while let Some(answer) = answers.next().await {
-            let report = LookupReport::from(&answer);
+        while let Some(report) = answers.next().await {
             if json {
                 output::print_json(&report)?;
             } else {
@@ -52,7 +50,7 @@ pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The questions of a file, or of standard input for `-`.
-fn read_batch(path: &Path) -> Result<Vec<(DomainName, RecordType)>, Failure> {
+fn read_batch(path: &Path) -> Result<Vec<(QueryName, RecordType)>, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().take(BATCH_OCTETS_MAX).read_to_string(&mut text)
@@ -82,7 +80,7 @@ fn read_batch(path: &Path) -> Result<Vec<(DomainName, RecordType)>, Failure> {
 }
 
 /// A name and a type from text.
-fn question(name: &str, record_type: &str) -> Result<(DomainName, RecordType), Failure> {
+fn question(name: &str, record_type: &str) -> Result<(QueryName, RecordType), Failure> {
     let parsed_name = name
         .parse()
         .map_err(|error| Failure::usage(format!("\"{name}\": {error}")))?;

@@ -19,6 +19,7 @@ use byrnie_mta::MtaConfig;
 use byrnie_mta::MtaParts;
 use byrnie_net::clock::SystemClock;
 use byrnie_net::dns::Answer;
+use byrnie_net::dns::Explanation;
 use byrnie_net::dns::Outcome;
 use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
@@ -448,6 +449,7 @@ impl Resolve for TestResolver {
             steps: vec![],
             outcome: Ok(Secured::insecure(found.unwrap_or(Outcome::NxDomain))),
             ttl: Duration::from_secs(60),
+            explanation: Explanation::default(),
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use byrnie_base::DomainName;
+use byrnie_dnssec::TrustAnchors;
 use rustls::RootCertStore;
 use rustls_pki_types::ServerName;
 
-use super::anchors::TrustAnchors;
 use super::cache::CacheBounds;
 
 /// How to resolve.
@@ -24,12 +24,13 @@ pub struct DnsConfig {
     pub mode: Mode,
     /// How long to wait for one answer from one upstream; default 2 s.
     pub attempt_timeout: Duration,
-    /// How many times to go through all upstreams before giving up; default 2, at least 1.
+    /// How many times to go through all upstreams before giving up; default 5, at least 1. An upstream
+    /// may need several seconds for a slow zone, and has the answer at hand when it is asked again.
     pub rounds: u8,
     /// How long a lookup may take in all, aliases and chain of trust included; default 12 s.
     pub lookup_timeout: Duration,
-    /// What the cache of answers may hold. The cache of DS and DNSKEY answers may hold a quarter of
-    /// it on top.
+    /// What the cache of answers may hold. The validator's cache of proven zones and names may have a
+    /// quarter as many entries on top.
     pub cache: CacheBounds,
     /// How long answers may be kept.
     pub ttl: TtlBounds,
@@ -46,7 +47,7 @@ impl DnsConfig {
             transport: Transport::Udp,
             mode,
             attempt_timeout: Duration::from_secs(2),
-            rounds: 2,
+            rounds: 5,
             lookup_timeout: Duration::from_secs(12),
             cache: CacheBounds::default(),
             ttl: TtlBounds::default(),

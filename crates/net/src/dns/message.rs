@@ -1,8 +1,8 @@
 //! What an answer from an upstream says, step by step.
 //!
-//! One answer may hold a whole chain of aliases through several zones, each with its own DNSSEC
-//! status, and at the end records or their denial. [`plan`] takes it apart, so that each step can be
-//! validated on its own with nothing but its own proof. It trusts nothing in the message.
+//! For the probe, and for upstreams that validate in byrnie's place; what byrnie validates itself,
+//! the validator takes apart. One answer may hold a whole chain of aliases through several zones,
+//! each with its own DNSSEC status, and at the end records or their denial. [`plan`] finds the steps.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,17 +11,14 @@ use byrnie_base::UnixTime;
 use bytes::Bytes;
 use domain::base::CanonicalOrd;
 use domain::base::Message;
-use domain::base::MessageBuilder;
 use domain::base::Name;
 use domain::base::NameBuilder;
 use domain::base::ParsedName;
-use domain::base::RecordSectionBuilder;
 use domain::base::Rtype;
 use domain::base::ToName;
 use domain::base::Ttl;
 use domain::base::iana::Class;
 use domain::base::iana::OptRcode;
-use domain::base::iana::Rcode;
 use domain::base::message::RecordSection;
 use domain::base::opt::ExtendedError;
 use domain::base::wire::ParseError;
@@ -97,20 +94,11 @@ impl Sections {
         } else {
             Authentic::NotClaimed
         };
-        let opt = message.opt();
-        let extended_error = opt
-            .as_ref()
-            .and_then(|opt| {
-                opt.opt()
-                    .iter::<ExtendedError<Bytes>>()
-                    .find_map(Result::ok)
-            })
-            .map(|error| extended_error_text(&error));
         Ok(Self {
             rcode: message.opt_rcode(),
             authentic,
-            has_edns: opt.is_some(),
-            extended_error,
+            has_edns: message.opt().is_some(),
+            extended_error: extended_error(message),
             answer: rrsets(message.answer()?)?,
             authority: rrsets(message.authority()?)?,
         })
@@ -122,35 +110,9 @@ impl Sections {
             .iter()
             .find(|set| set.rtype == rtype && set.owner == *owner && !set.records.is_empty())
     }
-
-    /// The RRsets of the authority section that may deny something, and that `signer` signed.
-    fn denials(&self, signer: &Name<Bytes>) -> Vec<RrSet> {
-        self.authority
-            .iter()
-            .filter(|set| set.rtype == Rtype::NSEC || set.rtype == Rtype::NSEC3)
-            .filter(|set| set.signer() == Some(signer))
-            .take(DENIALS_MAX)
-            .cloned()
-            .collect()
-    }
 }
 
 impl RrSet {
-    /// Who signed it, by its first signature.
-    pub(super) fn signer(&self) -> Option<&Name<Bytes>> {
-        Some(self.signatures.first()?.data.signer_name())
-    }
-
-    /// Whether a signature says that it was made from a wildcard (RFC 4035, Section 5.3.4).
-    pub(super) fn is_wildcard_expansion(&self) -> bool {
-        let labels = self.owner.iter().filter(|label| !label.is_root());
-        let wild = usize::from(self.owner.first().is_wildcard());
-        let count = labels.count() - wild;
-        self.signatures
-            .iter()
-            .any(|signature| usize::from(signature.data.labels()) < count)
-    }
-
     /// Whether it is a CNAME that stands for `target`.
     pub(super) fn is_alias_of(&self, target: &Name<Bytes>) -> bool {
         self.records.iter().any(|record| {
@@ -234,24 +196,15 @@ pub(super) struct Hop {
     pub(super) owner: Name<Bytes>,
     /// What it stands for.
     pub(super) target: Name<Bytes>,
-    /// The CNAME, or the DNAME from which it follows, and the denials that a wildcard needs.
-    pub(super) proof: Proof,
-}
-
-/// Records, and the denials that prove that no closer name exists if they come from a wildcard.
-#[derive(Debug)]
-pub(super) struct Proof {
-    /// The records.
+    /// The CNAME, or the DNAME from which it follows.
     pub(super) set: RrSet,
-    /// NSEC or NSEC3 records; empty unless `set` comes from a wildcard.
-    pub(super) denials: Vec<RrSet>,
 }
 
 /// What stands at the end of the aliases.
 #[derive(Debug)]
 pub(super) enum End {
     /// Records.
-    Records(Proof),
+    Records(RrSet),
     /// No records, or no name.
     Denial(Denial),
     /// Nothing: the upstream did not follow the last alias.
@@ -265,8 +218,6 @@ pub(super) struct Denial {
     pub(super) kind: DenialKind,
     /// The start of authority of the zone that denies; some servers leave it out.
     pub(super) soa: Option<RrSet>,
-    /// NSEC or NSEC3 records of that zone.
-    pub(super) denials: Vec<RrSet>,
 }
 
 /// What is denied.
@@ -294,7 +245,7 @@ pub(super) fn plan(
     let mut name = question.clone();
     loop {
         if let Some(set) = sections.find(&name, rtype) {
-            let end = End::Records(proof(sections, set));
+            let end = End::Records(set.clone());
             return Ok(Plan { hops, name, end });
         }
         let Some(hop) = alias_at(sections, &name, rtype)? else {
@@ -339,7 +290,7 @@ fn alias_at(
     Ok(Some(Hop {
         owner: name.clone(),
         target,
-        proof: proof(sections, set),
+        set: set.clone(),
     }))
 }
 
@@ -372,18 +323,6 @@ fn substitute(
     builder.append_origin(target).map_err(|_| too_long())
 }
 
-/// Records with what proves them.
-fn proof(sections: &Sections, set: &RrSet) -> Proof {
-    let denials = match set.signer() {
-        Some(signer) if set.is_wildcard_expansion() => sections.denials(signer),
-        Some(_) | None => Vec::new(),
-    };
-    Proof {
-        set: set.clone(),
-        denials,
-    }
-}
-
 /// What the answer says about a name of which it holds neither records nor an alias.
 fn denial(sections: &Sections, name: &Name<Bytes>, asked: bool) -> End {
     let soa = sections
@@ -398,65 +337,10 @@ fn denial(sections: &Sections, name: &Name<Bytes>, asked: bool) -> End {
     } else {
         return End::Unfollowed;
     };
-    let denials = soa
-        .and_then(RrSet::signer)
-        .map(|signer| sections.denials(signer))
-        .unwrap_or_default();
     End::Denial(Denial {
         kind,
         soa: soa.cloned(),
-        denials,
     })
-}
-
-/// Writes a message that answers a question with these RRsets and the signatures that `keep` lets
-/// through.
-///
-/// `None` if they do not fit into a message.
-pub(super) fn compose<'a>(
-    question: (&Name<Bytes>, Rtype),
-    rcode: Rcode,
-    answer: impl IntoIterator<Item = &'a RrSet>,
-    authority: impl IntoIterator<Item = &'a RrSet>,
-    keep: impl Fn(&RrSet, &WireSignature) -> bool,
-) -> Option<Message<Bytes>> {
-    let mut builder = MessageBuilder::new_vec();
-    let header = builder.header_mut();
-    header.set_qr(true);
-    header.set_rd(true);
-    header.set_ra(true);
-    header.set_cd(true);
-    header.set_rcode(rcode);
-    let mut builder = builder.question();
-    builder.push(question).ok()?;
-    let mut builder = builder.answer();
-    for set in answer {
-        push_set(&mut builder, set, &keep)?;
-    }
-    let mut builder = builder.authority();
-    for set in authority {
-        push_set(&mut builder, set, &keep)?;
-    }
-    Message::from_octets(Bytes::from(builder.finish())).ok()
-}
-
-/// Adds an RRset to a section.
-fn push_set(
-    section: &mut impl RecordSectionBuilder<Vec<u8>>,
-    set: &RrSet,
-    keep: impl Fn(&RrSet, &WireSignature) -> bool,
-) -> Option<()> {
-    for record in &set.records {
-        section
-            .push((&set.owner, Class::IN, record.ttl, &record.data))
-            .ok()?;
-    }
-    for signature in set.signatures.iter().filter(|one| keep(set, one)) {
-        section
-            .push((&set.owner, Class::IN, signature.ttl, &signature.data))
-            .ok()?;
-    }
-    Some(())
 }
 
 /// Sorts the records of a section into RRsets.
@@ -531,6 +415,13 @@ fn set_for(
     sets.get_mut(index).ok_or(BrokenMessage::TooManyRrSets)
 }
 
+/// What the upstream says about an error (RFC 8914).
+pub(super) fn extended_error(message: &Message<Bytes>) -> Option<String> {
+    let opt = message.opt()?;
+    let mut errors = opt.opt().iter::<ExtendedError<Bytes>>();
+    Some(extended_error_text(&errors.find_map(Result::ok)?))
+}
+
 /// The code and the text of an extended error.
 fn extended_error_text(error: &ExtendedError<Bytes>) -> String {
     let code = error.code();
@@ -601,10 +492,6 @@ impl fmt::Display for BrokenAlias {
 /// More RRsets than this in a section, and the message is not looked at any further: an honest
 /// answer with sixteen aliases and two wildcard proofs has fewer than a hundred.
 const RRSETS_PER_SECTION_MAX: usize = 128;
-
-/// At most this many denials are looked at for one proof. Four is the most that one needs; hashing
-/// names for each of them costs time (RFC 9276, Section 2.3).
-const DENIALS_MAX: usize = 8;
 
 /// How much of an upstream's explanation is kept, in characters.
 const EXTENDED_ERROR_CHARS_MAX: usize = 200;

@@ -4,42 +4,47 @@
 //! business. The way of a question:
 //!
 //! ```text
-//! Resolver::lookup ─► cache ─► flight ─► upstream ─► message::plan ─► validate ─► Answer
-//!                              (one for              (one step for    (chain: DS and
-//!                              all askers)            every alias)     DNSKEY records)
+//! Resolver::lookup ─► cache ─► flight ─► validate ◄──► source ◄──► upstream
+//!                              (one for  (drives the   (what the validator wants to know:
+//!                              all       crate         the question itself, DS and DNSKEY
+//!                              askers)   `dnssec`)     records, side by side)
+//!                                            └─► Verdict ─► Answer
 //! ```
 //!
 //! Every lookup ends in exactly one of four ways: secure, insecure, bogus or failed. Only the first
 //! two have a value, and only they can say that something does not exist.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_base::Security;
+use byrnie_dnssec::Insecure;
+use byrnie_dnssec::Link;
 
-mod anchors;
 mod cache;
-mod chain;
 mod config;
 mod flight;
 mod message;
 mod probe;
+mod query_name;
 mod record;
 mod report;
 mod resolv_conf;
 mod resolver;
+mod source;
 mod stats;
 mod stream;
 mod upstream;
 mod validate;
 
-pub use anchors::ANCHORS_MAX;
-pub use anchors::AnchorFault;
-pub use anchors::InvalidAnchors;
-pub use anchors::TrustAnchors;
+pub use byrnie_dnssec::ANCHORS_MAX;
+pub use byrnie_dnssec::AnchorFault;
+pub use byrnie_dnssec::InvalidAnchors;
+pub use byrnie_dnssec::TrustAnchors;
 pub use cache::CacheBounds;
 pub use config::DNS_OVER_TLS_PORT;
 pub use config::DnsConfig;
@@ -52,6 +57,7 @@ pub use config::UPSTREAM_HOLD;
 pub use config::UPSTREAMS_MAX;
 pub use probe::ProbeReport;
 pub use probe::UpstreamHealth;
+pub use query_name::QueryName;
 pub use record::InvalidRecordType;
 pub use record::RecordData;
 pub use record::RecordType;
@@ -92,6 +98,17 @@ pub struct Answer {
     pub outcome: Result<Secured<Outcome>, LookupError>,
     /// How long the answer may be kept, between the configured floor and ceiling.
     pub ttl: Duration,
+    /// How it was proven, for people to read.
+    pub explanation: Explanation,
+}
+
+/// How an answer was proven. Nothing is decided by it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Explanation {
+    /// The zones from the trust anchor down; empty where somebody else validates.
+    pub chain: Vec<Arc<Link>>,
+    /// Where the chain ends, and by which proof, if the answer is insecure.
+    pub insecure: Option<Insecure>,
 }
 
 impl Answer {
@@ -106,8 +123,7 @@ impl Answer {
     /// The security of the aliases alone; secure if there are none.
     #[must_use]
     pub fn path_security(&self) -> Security {
-        let weakest = self.steps.iter().map(|step| step.security).min();
-        weakest.unwrap_or(Security::Secure)
+        path_security(&self.steps)
     }
 
     /// The name that the outcome is about: the target of the last alias, or the name asked for.
@@ -129,8 +145,16 @@ impl Answer {
             Err(error) => error.reason().len(),
         };
         // The name stands in the key of the cache as well.
-        size_of::<Self>() + 2 * self.name.as_str().len() + steps + outcome
+        // The links of the chain are shared with the validator's cache.
+        let chain = self.explanation.chain.len() * size_of::<Arc<Link>>();
+        size_of::<Self>() + 2 * self.name.as_str().len() + steps + outcome + chain
     }
+}
+
+/// The security of the weakest of the aliases; secure if there are none.
+fn path_security(steps: &[Secured<Alias>]) -> Security {
+    let weakest = steps.iter().map(|step| step.security).min();
+    weakest.unwrap_or(Security::Secure)
 }
 
 /// One CNAME, or one DNAME with the CNAME that follows from it.

@@ -8,7 +8,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use byrnie_base::Security;
+use byrnie_dnssec::Failure;
+use byrnie_dnssec::Status;
 use bytes::Bytes;
 use domain::base::Name;
 use domain::base::Rtype;
@@ -16,7 +17,6 @@ use domain::base::iana::OptRcode;
 use futures_util::future::join_all;
 
 use super::message::Authentic;
-use super::message::Proof;
 use super::message::Sections;
 use super::resolver::Resolver;
 use super::resolver::Validation;
@@ -25,7 +25,6 @@ use super::upstream::Question;
 use super::upstream::Upstream;
 use super::upstream::Upstreams;
 use super::validate::Validator;
-use super::validate::Verdict;
 
 /// What a probe found.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -177,8 +176,8 @@ async fn probe_upstream(resolver: &Resolver, upstream: &Arc<Upstream>) -> Upstre
             let alone = resolver
                 .inner()
                 .validator_over(upstreams.clone(), validator);
-            for zone in validator.anchor_zones() {
-                let health = chain_begins(&upstreams, &alone, &zone).await;
+            for zone in validator.anchors().zones() {
+                let health = chain_begins(&upstreams, &alone, zone).await;
                 if health != UpstreamHealth::Fit {
                     return health;
                 }
@@ -199,21 +198,18 @@ async fn chain_begins(
         signed_set(upstreams, zone, Rtype::SOA)
     );
     for asked in [keys, soa] {
-        let proof = match asked {
-            Ok(proof) => proof,
-            Err(health) => return health,
-        };
-        match validator.records(&proof).await {
-            Verdict::Holds(Security::Secure) => {}
-            Verdict::Holds(Security::Insecure) => {
-                let why = format!("no chain of signatures to {}", zone.fmt_with_dot());
-                return UpstreamHealth::AnchorMismatch(why);
-            }
-            Verdict::Bogus(why) => return UpstreamHealth::AnchorMismatch(why),
-            Verdict::Failed(why) => return UpstreamHealth::Unreachable(why),
+        if let Err(health) = asked {
+            return health;
         }
     }
-    UpstreamHealth::Fit
+    let question = byrnie_dnssec::Question::new(zone.clone(), Rtype::SOA);
+    match validator.verdict(&question).await.status {
+        Status::Secure => UpstreamHealth::Fit,
+        Status::Insecure(why) => UpstreamHealth::AnchorMismatch(why.to_string()),
+        Status::Bogus(why) => UpstreamHealth::AnchorMismatch(why.to_string()),
+        Status::Failed(Failure::UpstreamStripsDnssec(_)) => UpstreamHealth::StripsSignatures,
+        Status::Failed(why) => UpstreamHealth::Unreachable(why.to_string()),
+    }
 }
 
 /// Whether signatures come through from an anchored zone.
@@ -222,7 +218,7 @@ pub(super) async fn lets_signatures_through(
     zone: &Name<Bytes>,
 ) -> UpstreamHealth {
     match signed_set(upstreams, zone, Rtype::SOA).await {
-        Ok(_) => UpstreamHealth::Fit,
+        Ok(()) => UpstreamHealth::Fit,
         Err(health) => health,
     }
 }
@@ -241,12 +237,12 @@ pub(super) async fn vouches_for(upstreams: &Upstreams, known: &Name<Bytes>) -> U
     }
 }
 
-/// An RRset of a zone that is known to be signed, with its signatures.
+/// Whether an RRset of a zone that is known to be signed comes with its signatures.
 async fn signed_set(
     upstreams: &Upstreams,
     zone: &Name<Bytes>,
     rtype: Rtype,
-) -> Result<Proof, UpstreamHealth> {
+) -> Result<(), UpstreamHealth> {
     let sections = ask(upstreams, zone, rtype, Checking::Disabled).await?;
     if !sections.has_edns {
         return Err(UpstreamHealth::NoEdns);
@@ -257,10 +253,7 @@ async fn signed_set(
             zone.fmt_with_dot()
         ))),
         Some(set) if set.signatures.is_empty() => Err(UpstreamHealth::StripsSignatures),
-        Some(set) => Ok(Proof {
-            set: set.clone(),
-            denials: Vec::new(),
-        }),
+        Some(_) => Ok(()),
     }
 }
 

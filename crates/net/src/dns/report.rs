@@ -1,13 +1,22 @@
 //! An answer as data for people and programs that look at it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use byrnie_base::LookupError;
+use byrnie_base::Secured;
 use byrnie_base::Security;
+use byrnie_dnssec::Link;
+use byrnie_dnssec::tree;
 use serde::Serialize;
 
+use super::Alias;
 use super::Answer;
+use super::Explanation;
 use super::Outcome;
+use super::path_security;
+use super::record::RecordType;
 
 /// What a lookup found, in plain words; `byrnie dns` prints it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -29,6 +38,8 @@ pub struct LookupReport {
     pub steps: Vec<StepReport>,
     /// Why the status is not secure.
     pub reason: Option<String>,
+    /// The chain of trust, from the trust anchor down.
+    pub chain: Vec<Arc<Link>>,
 }
 
 /// An alias on the way.
@@ -70,9 +81,38 @@ pub enum ReportKind {
     None,
 }
 
+/// What a report is made of: an [`Answer`], or what was found at a name that no host can have.
+pub(super) struct Findings<'a> {
+    /// The name asked for.
+    pub(super) name: &'a dyn fmt::Display,
+    /// The type asked for.
+    pub(super) record_type: RecordType,
+    /// The aliases on the way.
+    pub(super) steps: &'a [Secured<Alias>],
+    /// What stands at the end.
+    pub(super) outcome: &'a Result<Secured<Outcome>, LookupError>,
+    /// How long it may be kept.
+    pub(super) ttl: Duration,
+    /// How it was proven.
+    pub(super) explanation: &'a Explanation,
+}
+
 impl From<&Answer> for LookupReport {
     fn from(answer: &Answer) -> Self {
-        let (kind, records) = match &answer.outcome {
+        Self::from(Findings {
+            name: &answer.name,
+            record_type: answer.record_type,
+            steps: &answer.steps,
+            outcome: &answer.outcome,
+            ttl: answer.ttl,
+            explanation: &answer.explanation,
+        })
+    }
+}
+
+impl From<Findings<'_>> for LookupReport {
+    fn from(found: Findings<'_>) -> Self {
+        let (kind, records) = match found.outcome {
             Ok(secured) => match &secured.value {
                 Outcome::Records(records) => {
                     let records = records.iter().map(ToString::to_string).collect();
@@ -83,26 +123,26 @@ impl From<&Answer> for LookupReport {
             },
             Err(_) => (ReportKind::None, Vec::new()),
         };
-        let status = match (&answer.outcome, answer.security()) {
-            (Err(LookupError::Bogus(_)), _) => ReportStatus::Bogus,
-            (Err(LookupError::Failed(_)), _) => ReportStatus::Failed,
-            (Ok(_), Some(security)) => security.into(),
-            (Ok(_), None) => ReportStatus::Insecure,
+        let status = match found.outcome {
+            Err(LookupError::Bogus(_)) => ReportStatus::Bogus,
+            Err(LookupError::Failed(_)) => ReportStatus::Failed,
+            Ok(end) => path_security(found.steps).min(end.security).into(),
         };
-        let steps = answer.steps.iter().map(|step| StepReport {
+        let steps = found.steps.iter().map(|step| StepReport {
             name: step.value.owner.to_string(),
             target: step.value.target.to_string(),
             status: step.security.into(),
         });
         Self {
-            name: answer.name.to_string(),
-            record_type: answer.record_type.to_string(),
+            name: found.name.to_string(),
+            record_type: found.record_type.to_string(),
             status,
             kind,
-            ttl: answer.ttl.as_secs(),
+            ttl: found.ttl.as_secs(),
             records,
             steps: steps.collect(),
-            reason: reason(answer),
+            reason: reason(&found),
+            chain: found.explanation.chain.clone(),
         }
     }
 }
@@ -163,21 +203,31 @@ impl fmt::Display for LookupReport {
         if let Some(reason) = &self.reason {
             write!(f, "\n  reason: {reason}")?;
         }
+        if !self.chain.is_empty() {
+            write!(f, "\n  chain of trust:")?;
+            for line in tree(&self.chain).lines() {
+                write!(f, "\n    {line}")?;
+            }
+        }
         Ok(())
     }
 }
 
 /// Why an answer is not secure.
-fn reason(answer: &Answer) -> Option<String> {
-    let end = match &answer.outcome {
+fn reason(found: &Findings<'_>) -> Option<String> {
+    let end = match found.outcome {
         Ok(end) => end,
         Err(error) => return Some(error.reason().to_owned()),
     };
-    let weak_step = answer.steps.iter().find(|step| !step.is_secure());
-    let weak = match weak_step {
-        Some(step) => &step.value.owner,
-        None if !end.is_secure() => answer.final_name(),
-        None => return None,
+    if let Some(insecure) = &found.explanation.insecure {
+        return Some(insecure.to_string());
+    }
+    let weak_step = found.steps.iter().find(|step| !step.is_secure());
+    let weak: &dyn fmt::Display = match (weak_step, found.steps.last()) {
+        (Some(step), _) => &step.value.owner,
+        (None, _) if end.is_secure() => return None,
+        (None, Some(last)) => &last.value.target,
+        (None, None) => found.name,
     };
     Some(format!(
         "no chain of signatures leads from a trust anchor to {weak}"
@@ -186,13 +236,7 @@ fn reason(answer: &Answer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use byrnie_base::Secured;
-
-    use super::super::Alias;
     use super::super::RecordData;
-    use super::super::RecordType;
     use super::*;
 
     #[test]
@@ -248,6 +292,7 @@ mod tests {
             steps: Vec::new(),
             outcome,
             ttl: Duration::from_secs(60),
+            explanation: Explanation::default(),
         }
     }
 

@@ -14,10 +14,17 @@ use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_base::Security;
+use byrnie_dnssec::Insecure;
+use byrnie_dnssec::Kind;
+use byrnie_dnssec::RecordSet;
+use byrnie_dnssec::TrustAnchors;
+use byrnie_dnssec::Verdict;
 use bytes::Bytes;
 use domain::base::Name;
+use domain::base::ParsedName;
 use domain::base::Rtype;
 use domain::base::iana::OptRcode;
+use domain::rdata::AllRecordData;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -25,11 +32,11 @@ use tokio::sync::watch;
 
 use super::Alias;
 use super::Answer;
+use super::Explanation;
 use super::Outcome;
 use super::Resolve;
 use super::cache::Cache;
 use super::cache::CacheBounds;
-use super::chain::ChainSource;
 use super::config::DnsConfig;
 use super::config::InvalidDnsConfig;
 use super::config::Mode;
@@ -40,16 +47,20 @@ use super::message::Denial;
 use super::message::DenialKind;
 use super::message::End;
 use super::message::Hop;
-use super::message::Proof;
 use super::message::RrSet;
 use super::message::Sections;
 use super::message::plan;
 use super::probe;
 use super::probe::ProbeReport;
 use super::probe::UpstreamHealth;
+use super::query_name::NameKind;
+use super::query_name::QueryName;
 use super::record;
 use super::record::RecordData;
 use super::record::RecordType;
+use super::report::Findings;
+use super::report::LookupReport;
+use super::source::Source;
 use super::stats::DnsStats;
 use super::upstream::Checking;
 use super::upstream::Question;
@@ -57,7 +68,7 @@ use super::upstream::Refusals;
 use super::upstream::Upstream;
 use super::upstream::Upstreams;
 use super::validate::Validator;
-use super::validate::Verdict;
+use super::validate::may_lack_signatures;
 use crate::clock::Clock;
 
 /// Asks upstreams, validates or has validated, and remembers. Cheap to clone.
@@ -126,6 +137,19 @@ struct Trail {
     steps: Vec<Secured<Alias>>,
     /// The shortest TTL so far.
     ttl: Duration,
+    /// How the answer was proven.
+    explanation: Explanation,
+}
+
+impl Trail {
+    /// At the start, where nothing bounds the TTL but this.
+    fn new(ttl: Duration) -> Self {
+        Self {
+            steps: Vec::new(),
+            ttl,
+            explanation: Explanation::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Inner {
@@ -152,11 +176,8 @@ impl Resolver {
         let upstreams = Upstreams::new(config, refusals, clocks, counted)?;
         let validation = match &config.mode {
             Mode::Validate { anchors } => {
-                let bounds = chain_bounds(config.cache);
-                let chain =
-                    ChainSource::new(upstreams.clone(), Arc::clone(&clock), config.ttl, bounds);
-                let anchors = anchors.clone();
-                let validator = Validator::new(anchors, chain, Arc::clone(&clock), config.ttl);
+                let validator =
+                    validator(anchors, upstreams.clone(), &clock, config.ttl, config.cache);
                 Validation::Here(Box::new(validator))
             }
             Mode::TrustAd { known_signed, .. } => {
@@ -182,6 +203,28 @@ impl Resolver {
                 clock,
                 stats,
             }),
+        })
+    }
+
+    /// Looks up what may be no host's name, and tells what was found.
+    ///
+    /// Names that are no [`DomainName`] are looked up anew each time.
+    pub async fn report(&self, name: &QueryName, record_type: RecordType) -> LookupReport {
+        let other = match &name.0 {
+            NameKind::Domain(name) => {
+                return LookupReport::from(&self.lookup(name, record_type).await);
+            }
+            NameKind::Other(other) => other.clone(),
+        };
+        let record_type = RecordType::from(record_type.number());
+        let (trail, outcome) = self.inner.look_up(other, record_type).await;
+        LookupReport::from(Findings {
+            name,
+            record_type,
+            steps: &trail.steps,
+            outcome: &outcome,
+            ttl: trail.ttl,
+            explanation: &trail.explanation,
         })
     }
 
@@ -253,9 +296,13 @@ impl Inner {
 
     /// A validator with the anchors of another that knows nothing, over these upstreams.
     pub(super) fn validator_over(&self, upstreams: Upstreams, like: &Validator) -> Validator {
-        let bounds = chain_bounds(self.cache_bounds);
-        let chain = ChainSource::new(upstreams, Arc::clone(&self.clock), self.ttl, bounds);
-        Validator::new(like.anchors(), chain, Arc::clone(&self.clock), self.ttl)
+        validator(
+            like.anchors(),
+            upstreams,
+            &self.clock,
+            self.ttl,
+            self.cache_bounds,
+        )
     }
 
     /// An answer that is still fresh.
@@ -270,26 +317,21 @@ impl Inner {
 
     /// Looks up and remembers.
     async fn answer(&self, key: Key) -> Arc<Answer> {
-        let mut trail = Trail {
-            steps: Vec::new(),
-            ttl: self.ttl.ceiling,
+        let (trail, outcome) = match wire_name(&key.name) {
+            Some(name) => self.look_up(name, key.record_type).await,
+            None => (
+                Trail::new(self.ttl.failure),
+                Err(failed("the name has no wire form")),
+            ),
         };
-        let finding = AssertUnwindSafe(Box::pin(self.find(&key, &mut trail))).catch_unwind();
-        let outcome = match tokio::time::timeout(self.lookup_timeout, finding).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(failed("the resolver gave up on the answer")),
-            Err(_) => Err(failed(format!("not done within {:?}", self.lookup_timeout))),
-        };
-        let ttl = match &outcome {
-            Ok(_) => trail.ttl.clamp(self.ttl.floor, self.ttl.ceiling),
-            Err(_) => self.ttl.failure,
-        };
+        let ttl = trail.ttl;
         let answer = Arc::new(Answer {
             name: key.name.clone(),
             record_type: key.record_type,
             steps: trail.steps,
             outcome,
             ttl,
+            explanation: trail.explanation,
         });
         if let Some(expires) = self.clock.monotonic().checked_add(ttl) {
             let octets = answer.octets();
@@ -298,14 +340,40 @@ impl Inner {
         answer
     }
 
+    /// Looks up, and ends in time.
+    async fn look_up(
+        &self,
+        name: Name<Bytes>,
+        record_type: RecordType,
+    ) -> (Trail, Result<Secured<Outcome>, LookupError>) {
+        let mut trail = Trail::new(self.ttl.ceiling);
+        let finding = AssertUnwindSafe(Box::pin(self.find(name, record_type, &mut trail)));
+        let finding = finding.catch_unwind();
+        let outcome = match tokio::time::timeout(self.lookup_timeout, finding).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(failed("the resolver gave up on the answer")),
+            Err(_) => Err(failed(format!("not done within {:?}", self.lookup_timeout))),
+        };
+        trail.ttl = match &outcome {
+            Ok(_) => trail.ttl.clamp(self.ttl.floor, self.ttl.ceiling),
+            Err(_) => self.ttl.failure,
+        };
+        (trail, outcome)
+    }
+
     /// Looks up.
-    async fn find(&self, key: &Key, trail: &mut Trail) -> Result<Secured<Outcome>, LookupError> {
-        if key.record_type.is_meta() {
-            let rtype = key.record_type;
-            return Err(failed(format!("{rtype} is no type of records to look up")));
+    async fn find(
+        &self,
+        name: Name<Bytes>,
+        record_type: RecordType,
+        trail: &mut Trail,
+    ) -> Result<Secured<Outcome>, LookupError> {
+        if record_type.is_meta() {
+            return Err(failed(format!(
+                "{record_type} is no type of records to look up"
+            )));
         }
-        let name = wire_name(&key.name).ok_or_else(|| failed("the name has no wire form"))?;
-        let rtype = key.record_type.rtype();
+        let rtype = record_type.rtype();
         let _permit = self
             .permits
             .acquire()
@@ -313,12 +381,8 @@ impl Inner {
             .map_err(|_| failed("the resolver is closed"))?;
         match &self.validation {
             Validation::Here(validator) => {
-                let walk = self.find_and_validate(validator, &name, rtype, trail);
-                tokio::select! {
-                    biased;
-                    outcome = walk => outcome,
-                    () = validator.chain().prefetch(&name) => Err(failed("the prefetch ended")),
-                }
+                let question = byrnie_dnssec::Question::new(name, rtype);
+                self.find_and_validate(validator, &question, trail).await
             }
             Validation::ByUpstream { known_signed } => {
                 self.find_vouched(known_signed, name, rtype, trail).await
@@ -330,27 +394,25 @@ impl Inner {
     async fn find_and_validate(
         &self,
         validator: &Validator,
-        name: &Name<Bytes>,
-        rtype: Rtype,
+        question: &byrnie_dnssec::Question,
         trail: &mut Trail,
     ) -> Result<Secured<Outcome>, LookupError> {
-        let outcome = self.walk(validator, name, rtype, trail).await;
-        let Err(LookupError::Bogus(mut why)) = outcome else {
-            return outcome;
-        };
+        let mut verdict = validator.verdict(question).await;
+        if !may_lack_signatures(&verdict) {
+            return self.believe(verdict, trail);
+        }
         let hiding = self.hiding_upstreams(validator).await;
         if hiding.is_empty() {
-            return Err(LookupError::Bogus(why));
+            return self.believe(verdict, trail);
         }
         for upstream in &hiding {
             self.upstreams.hold(upstream);
         }
         validator.forget();
         if hiding.len() < self.upstreams.all().len() {
-            trail.steps.clear();
-            match self.walk(validator, name, rtype, trail).await {
-                Err(LookupError::Bogus(why_again)) => why = why_again,
-                outcome @ (Ok(_) | Err(LookupError::Failed(_))) => return outcome,
+            verdict = validator.verdict(question).await;
+            if !may_lack_signatures(&verdict) {
+                return self.believe(verdict, trail);
             }
         }
         let culprits: Vec<String> = hiding
@@ -358,44 +420,44 @@ impl Inner {
             .map(|upstream| upstream.address.to_string())
             .collect();
         Err(failed(format!(
-            "upstream strips DNSSEC: no signatures come from {}; {why}",
-            culprits.join(", ")
+            "upstream strips DNSSEC: no signatures come from {}; {}",
+            culprits.join(", "),
+            verdict.status
         )))
     }
 
-    /// Follows the aliases to the end and validates each step.
-    async fn walk(
+    /// Puts the steps of a verdict on the trail, and takes over what stands at their end.
+    fn believe(
         &self,
-        validator: &Validator,
-        name: &Name<Bytes>,
-        rtype: Rtype,
+        verdict: Verdict,
         trail: &mut Trail,
     ) -> Result<Secured<Outcome>, LookupError> {
-        let mut name = name.clone();
-        // Each round but the last follows at least one alias, of which there may be so many.
-        loop {
-            let (sections, _) = self.ask(&name, rtype, Checking::Disabled).await?;
-            let left = ALIASES_MAX.saturating_sub(trail.steps.len());
-            let plan = plan(&sections, &name, rtype, left).map_err(failed)?;
-            let hops = plan.hops.iter().map(|hop| validator.records(&hop.proof));
-            let (hops, end) = tokio::join!(
-                join_all(hops),
-                verdict_on_end(validator, &plan.name, rtype, &plan.end)
-            );
-            for (hop, verdict) in plan.hops.iter().zip(hops) {
-                let security = holds(verdict)?;
-                self.follow(hop, security, trail)?;
-            }
-            let security = match end {
-                Some(verdict) => holds(verdict)?,
-                None => {
-                    name = plan.name;
-                    continue;
-                }
-            };
-            let outcome = self.outcome(&plan.end, security, trail);
-            return outcome.ok_or_else(|| failed("the answer holds nothing"));
+        let security = verdict.security();
+        trail.explanation.chain = verdict.chain;
+        for step in verdict.steps {
+            let alias = alias(&step.name, &step.target)?;
+            trail.steps.push(Secured {
+                security: step.security(),
+                value: alias,
+            });
+            note(&mut trail.explanation, step.insecure);
         }
+        security?;
+        let security = match verdict.end {
+            None => Security::Secure,
+            Some(_) => Security::Insecure,
+        };
+        note(&mut trail.explanation, verdict.end);
+        let (value, ceiling) = match (verdict.kind, &verdict.answer) {
+            (Kind::Answer, Some(set)) => (Outcome::Records(records(set)?), self.ttl.ceiling),
+            (Kind::NoData, _) => (Outcome::NoData, self.ttl.negative_ceiling),
+            (Kind::NxDomain, _) => (Outcome::NxDomain, self.ttl.negative_ceiling),
+            (Kind::Answer, None) | (Kind::None, _) => {
+                return Err(failed("the answer holds nothing"));
+            }
+        };
+        trail.ttl = Duration::from_secs(verdict.ttl.into()).min(ceiling);
+        Ok(Secured { security, value })
     }
 
     /// Follows the aliases to the end and takes the upstream's word for each step.
@@ -484,23 +546,20 @@ impl Inner {
 
     /// The upstreams through which signed zones look unsigned.
     async fn hiding_upstreams(&self, validator: &Validator) -> Vec<Arc<Upstream>> {
-        let Some(zone) = validator.anchor_zones().into_iter().next() else {
+        let Some(zone) = validator.anchors().zones().next() else {
             return Vec::new();
         };
-        let each = self.upstreams.all().iter().map(|upstream| {
-            let zone = &zone;
-            async move {
-                let health = match self.known_health(upstream) {
-                    Some(health) => health,
-                    None => {
-                        let alone = self.upstreams.only(upstream);
-                        let health = probe::lets_signatures_through(&alone, zone).await;
-                        self.remember_health(upstream, &health);
-                        health
-                    }
-                };
-                health.hides_signatures().then(|| Arc::clone(upstream))
-            }
+        let each = self.upstreams.all().iter().map(|upstream| async move {
+            let health = match self.known_health(upstream) {
+                Some(health) => health,
+                None => {
+                    let alone = self.upstreams.only(upstream);
+                    let health = probe::lets_signatures_through(&alone, zone).await;
+                    self.remember_health(upstream, &health);
+                    health
+                }
+            };
+            health.hides_signatures().then(|| Arc::clone(upstream))
         });
         join_all(each).await.into_iter().flatten().collect()
     }
@@ -568,26 +627,22 @@ impl Inner {
 
     /// Puts an alias on the trail.
     fn follow(&self, hop: &Hop, security: Security, trail: &mut Trail) -> Result<(), LookupError> {
-        let no_host_name = || {
-            failed(format!(
-                "{} is an alias of {}, which no host can be called",
-                hop.owner.fmt_with_dot(),
-                hop.target.fmt_with_dot()
-            ))
-        };
-        let owner = record::domain_name(&hop.owner).ok_or_else(no_host_name)?;
-        let target = record::domain_name(&hop.target).ok_or_else(no_host_name)?;
-        if trail.steps.iter().any(|step| step.value.owner == target) {
-            return Err(failed(format!("the aliases come back to {target}")));
+        let alias = alias(&hop.owner, &hop.target)?;
+        if trail
+            .steps
+            .iter()
+            .any(|step| step.value.owner == alias.target)
+        {
+            return Err(failed(format!("the aliases come back to {}", alias.target)));
         }
         if trail.steps.len() >= ALIASES_MAX {
             return Err(failed("too many aliases in a row"));
         }
         trail.steps.push(Secured {
             security,
-            value: Alias { owner, target },
+            value: alias,
         });
-        trail.ttl = trail.ttl.min(self.set_ttl(&hop.proof.set, security));
+        trail.ttl = trail.ttl.min(self.set_ttl(&hop.set, security));
         Ok(())
     }
 
@@ -600,7 +655,7 @@ impl Inner {
     ) -> Option<Secured<Outcome>> {
         let (value, ttl) = match end {
             End::Unfollowed => return None,
-            End::Records(Proof { set, .. }) => {
+            End::Records(set) => {
                 let records = set
                     .records
                     .iter()
@@ -638,9 +693,8 @@ impl Inner {
         let Some(soa) = &denial.soa else {
             return self.ttl.floor;
         };
-        let proofs = denial.denials.iter().map(|set| self.set_ttl(set, security));
-        proofs
-            .chain(soa.soa_minimum())
+        soa.soa_minimum()
+            .into_iter()
             .chain([self.set_ttl(soa, security), self.ttl.negative_ceiling])
             .min()
             .unwrap_or(self.ttl.floor)
@@ -656,29 +710,6 @@ impl Inner {
         self.known_health
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The verdict on what stands at the end; `None` if the upstream stopped at an alias.
-async fn verdict_on_end(
-    validator: &Validator,
-    name: &Name<Bytes>,
-    rtype: Rtype,
-    end: &End,
-) -> Option<Verdict> {
-    match end {
-        End::Records(proof) => Some(validator.records(proof).await),
-        End::Denial(denial) => Some(validator.denial(name, rtype, denial).await),
-        End::Unfollowed => None,
-    }
-}
-
-/// The security that a verdict gives, or the error that it is.
-fn holds(verdict: Verdict) -> Result<Security, LookupError> {
-    match verdict {
-        Verdict::Holds(security) => Ok(security),
-        Verdict::Bogus(why) => Err(LookupError::Bogus(why)),
-        Verdict::Failed(why) => Err(LookupError::Failed(why)),
     }
 }
 
@@ -711,19 +742,62 @@ fn wire_name(name: &DomainName) -> Option<Name<Bytes>> {
     Name::bytes_from_str(name.as_str()).ok()
 }
 
-/// What the cache of DS and DNSKEY answers may hold.
-fn chain_bounds(cache: CacheBounds) -> CacheBounds {
-    CacheBounds {
-        entries_max: cache.entries_max / CHAIN_SHARE,
-        octets_max: cache.octets_max / CHAIN_SHARE,
+/// A validator that knows nothing but its anchors.
+fn validator(
+    anchors: &TrustAnchors,
+    upstreams: Upstreams,
+    clock: &Arc<dyn Clock>,
+    ttl: TtlBounds,
+    cache: CacheBounds,
+) -> Validator {
+    let bounds = CacheBounds {
+        entries_max: cache.entries_max / PROOFS_SHARE,
+        octets_max: cache.octets_max / PROOFS_SHARE,
+    };
+    let source = Source::new(upstreams, Arc::clone(clock), ttl, bounds);
+    Validator::new(anchors.clone(), source, Arc::clone(clock), ttl, bounds)
+}
+
+/// An alias between names that hosts can be called.
+fn alias(owner: &Name<Bytes>, target: &Name<Bytes>) -> Result<Alias, LookupError> {
+    match (record::domain_name(owner), record::domain_name(target)) {
+        (Some(owner), Some(target)) => Ok(Alias { owner, target }),
+        (_, _) => Err(failed(format!(
+            "{} is an alias of {}, which no host can be called",
+            owner.fmt_with_dot(),
+            target.fmt_with_dot()
+        ))),
+    }
+}
+
+/// The records of a set.
+fn records(set: &RecordSet) -> Result<Vec<RecordData>, LookupError> {
+    let records: Vec<RecordData> = set
+        .parsed::<AllRecordData<Bytes, ParsedName<Bytes>>>()
+        .map(|data| RecordData::from_wire(&data))
+        .collect();
+    if records.len() == set.data.len() {
+        return Ok(records);
+    }
+    Err(failed(format!(
+        "{} {}: a record breaks the format of its type",
+        set.owner.fmt_with_dot(),
+        set.rtype
+    )))
+}
+
+/// Remembers the first reason why an answer is insecure.
+fn note(explanation: &mut Explanation, insecure: Option<Insecure>) {
+    if explanation.insecure.is_none() {
+        explanation.insecure = insecure;
     }
 }
 
 /// At most this many aliases are followed, as resolvers do.
 pub const ALIASES_MAX: usize = 16;
 
-/// The cache of DS and DNSKEY answers may hold this part of what the cache of answers may.
-const CHAIN_SHARE: usize = 4;
+/// The validator's cache of proofs may hold this part of what the cache of answers may.
+const PROOFS_SHARE: usize = 4;
 
 /// At most this many lookups are under way; others wait their turn, within their time-out.
 const LOOKUPS_MAX: usize = 1024;

@@ -51,8 +51,8 @@ async fn the_probe_says_what_is_wrong() {
     )
     .await;
     let mut outdated = zones();
-    outdated[0].validity = (-7200, -3600);
-    check_probe(World::new(outdated), "has expired").await;
+    outdated[0].validity = (-14_400, -7200);
+    check_probe(World::new(outdated), "it expired at").await;
     let without_keys = world().tamper(|asked, reply| {
         if asked.rtype == Rtype::DNSKEY {
             reply.answer.clear();

@@ -3,6 +3,8 @@
 use byrnie_net::dns::Mode;
 use byrnie_net::dns::Outcome;
 use byrnie_net::dns::RecordData;
+use byrnie_net::dns::ReportKind;
+use byrnie_net::dns::ReportStatus;
 use byrnie_net::dns::TrustAnchors;
 use domain::base::Rtype;
 use domain::crypto::sign::GenerateParams;
@@ -212,14 +214,45 @@ async fn an_anchor_below_the_root_speaks_for_its_zone_alone() {
 }
 
 #[tokio::test]
-async fn a_zone_that_the_validator_cannot_check_is_insecure() {
-    // What the validator cannot check it must call insecure and nothing else (RFC 4035,
-    // Section 5.2); P-384 and Ed25519 are among it for now.
+async fn every_algorithm_that_validators_must_or_should_support_is_secure() {
     for params in [&GenerateParams::EcdsaP384Sha384, &GenerateParams::Ed25519] {
         let mut all = zones();
         all[2] = Zone::with_params("signed.example", Signing::Nsec, params, crate::HOSTS);
         let bed = Bed::start(World::new(all)).await;
         let answer = bed.lookup("mx.signed.example", "A").await;
-        check(&answer, "insecure answer");
+        check(&answer, "secure answer");
+    }
+}
+
+#[tokio::test]
+async fn a_report_shows_the_chain_from_the_root_down() {
+    let bed = Bed::start(world()).await;
+    let resolver = bed.resolver();
+    let signed = [". secure", "example. secure", "signed.example. secure"];
+    let unsigned = [
+        ". secure",
+        "example. secure",
+        "unsigned.example. insecure: is delegated without a DS record, as its parent proves",
+    ];
+    for (name, expected) in [
+        ("mx.signed.example", signed),
+        // Not a name that a host can have.
+        ("*.wild.signed.example", signed),
+        ("mx.unsigned.example", unsigned),
+    ] {
+        let rtype = "A".parse().unwrap();
+        let report = resolver.report(&name.parse().unwrap(), rtype).await;
+        assert_eq!(report.kind, ReportKind::Answer, "{report:#?}");
+        let chain: Vec<String> = report
+            .chain
+            .iter()
+            .map(|link| format!("{} {}", link.zone.fmt_with_dot(), link.verdict))
+            .collect();
+        assert_eq!(chain, expected, "{name}");
+        let is_insecure = report.status == ReportStatus::Insecure;
+        assert_eq!(report.reason.is_some(), is_insecure, "{report:#?}");
+        let drawn = report.to_string();
+        let lines = expected.map(|line| drawn.find(&format!(" {line}")).unwrap());
+        assert!(lines.is_sorted(), "{drawn}");
     }
 }

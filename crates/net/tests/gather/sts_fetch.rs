@@ -12,6 +12,7 @@ use byrnie_mta_sts::Field;
 use byrnie_mta_sts::POLICY_OCTETS_MAX;
 use byrnie_mta_sts::PolicyError;
 use byrnie_net::dns::Answer;
+use byrnie_net::dns::Explanation;
 use byrnie_net::dns::Outcome;
 use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
@@ -343,6 +344,7 @@ impl Resolve for OneHost {
                 value,
             }),
             ttl: Duration::from_secs(60),
+            explanation: Explanation::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
 use byrnie_net::dns::Alias;
 use byrnie_net::dns::Answer;
+use byrnie_net::dns::Explanation;
 use byrnie_net::dns::Outcome;
 use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
@@ -315,6 +316,7 @@ fn answer(outcome: Result<Secured<Outcome>, LookupError>) -> Answer {
         steps: Vec::new(),
         outcome,
         ttl: TTL,
+        explanation: Explanation::default(),
     }
 }
 

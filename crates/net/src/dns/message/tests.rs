@@ -1,5 +1,6 @@
 //! Messages taken apart: what belongs to the answer, and what does not.
 
+use domain::base::MessageBuilder;
 use domain::base::Record;
 use domain::base::iana::Opcode;
 use domain::rdata::A;
@@ -28,10 +29,10 @@ fn a_chain_is_taken_apart() {
     assert_eq!(plan.hops.len(), 1);
     assert_eq!(plan.hops[0].owner, name("a.example"));
     assert_eq!(plan.name, name("b.example"));
-    let End::Records(proof) = plan.end else {
+    let End::Records(set) = plan.end else {
         panic!("{plan:?}");
     };
-    assert_eq!(proof.set.records.len(), 2);
+    assert_eq!(set.records.len(), 2);
 }
 
 #[test]
