@@ -117,6 +117,8 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         loop {
             let wait = self.start_due(&mut progress).await;
             tokio::select! {
+                // Whatever else has happened, nothing is begun once the end is known.
+                biased;
                 () = &mut shutdown => break,
                 Some(ended) = progress.tasks.join_next_with_id() => {
                     self.after(&mut progress, ended);
