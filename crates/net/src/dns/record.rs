@@ -7,9 +7,6 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use byrnie_base::DomainName;
-use byrnie_dane::CertUsage;
-use byrnie_dane::MatchingType;
-use byrnie_dane::Selector;
 use byrnie_dane::TlsaRecord;
 use bytes::Bytes;
 use domain::base::Name;
@@ -100,7 +97,7 @@ impl fmt::Display for RecordData {
                 Some(host) => write!(f, "{preference} {host}."),
                 None => write!(f, "{preference} ."),
             },
-            Self::Tlsa(record) => fmt_tlsa(record, f),
+            Self::Tlsa(record) => record.fmt(f),
             Self::Txt(text) => fmt_txt(text, f),
             Self::Other(text) => f.write_str(text),
         }
@@ -208,53 +205,11 @@ pub(super) fn domain_name(name: &impl ToName) -> Option<DomainName> {
 /// A TLSA record from the wire; every combination of octets is one.
 fn tlsa_from_wire(tlsa: &Tlsa<Bytes>) -> TlsaRecord {
     TlsaRecord {
-        usage: match tlsa.usage().to_int() {
-            0 => CertUsage::PkixTa,
-            1 => CertUsage::PkixEe,
-            2 => CertUsage::DaneTa,
-            3 => CertUsage::DaneEe,
-            other => CertUsage::Unassigned(other),
-        },
-        selector: match tlsa.selector().to_int() {
-            0 => Selector::Cert,
-            1 => Selector::Spki,
-            other => Selector::Unassigned(other),
-        },
-        matching_type: match tlsa.matching_type().to_int() {
-            0 => MatchingType::Full,
-            1 => MatchingType::Sha256,
-            2 => MatchingType::Sha512,
-            other => MatchingType::Unassigned(other),
-        },
+        usage: tlsa.usage().to_int().into(),
+        selector: tlsa.selector().to_int().into(),
+        matching_type: tlsa.matching_type().to_int().into(),
         data: tlsa.data().to_vec(),
     }
-}
-
-/// RFC 6698, Section 2.2.
-fn fmt_tlsa(record: &TlsaRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let usage = match record.usage {
-        CertUsage::PkixTa => 0,
-        CertUsage::PkixEe => 1,
-        CertUsage::DaneTa => 2,
-        CertUsage::DaneEe => 3,
-        CertUsage::Unassigned(other) => other,
-    };
-    let selector = match record.selector {
-        Selector::Cert => 0,
-        Selector::Spki => 1,
-        Selector::Unassigned(other) => other,
-    };
-    let matching_type = match record.matching_type {
-        MatchingType::Full => 0,
-        MatchingType::Sha256 => 1,
-        MatchingType::Sha512 => 2,
-        MatchingType::Unassigned(other) => other,
-    };
-    write!(f, "{usage} {selector} {matching_type} ")?;
-    for octet in &record.data {
-        write!(f, "{octet:02x}")?;
-    }
-    Ok(())
 }
 
 /// RFC 1035, Section 5.1: quoted strings, of at most 255 octets each.
@@ -287,6 +242,10 @@ const META_TYPES: std::ops::RangeInclusive<u16> = 249..=255;
 
 #[cfg(test)]
 mod tests {
+    use byrnie_dane::CertUsage;
+    use byrnie_dane::MatchingType;
+    use byrnie_dane::Selector;
+
     use super::*;
 
     #[test]
