@@ -22,10 +22,11 @@ pub struct DnsConfig {
     pub transport: Transport,
     /// Who validates.
     pub mode: Mode,
-    /// How long to wait for one answer from one upstream; default 2 s.
+    /// How long to wait for one upstream before the next is asked as well, or the same again; default
+    /// 2 s. An answer counts even if it comes later.
     pub attempt_timeout: Duration,
     /// How many times to go through all upstreams before giving up; default 5, at least 1. An upstream
-    /// may need several seconds for a slow zone, and has the answer at hand when it is asked again.
+    /// may need several seconds for a slow zone.
     pub rounds: u8,
     /// How long a lookup may take in all, aliases and chain of trust included; default 12 s.
     pub lookup_timeout: Duration,

@@ -27,6 +27,7 @@ use byrnie_dnssec::Link;
 
 mod cache;
 mod config;
+mod datagram;
 mod flight;
 mod message;
 mod probe;

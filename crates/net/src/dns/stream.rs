@@ -100,22 +100,33 @@ impl Streams {
 
     /// Asks a question and returns its answer. The caller sets the time limit.
     ///
+    /// A connection that has waited gets no more than `pause` for it: it may be dead, and nobody has
+    /// told. A new one gets [`PAUSES_MAX`] times as long.
+    ///
     /// # Errors
     /// The connection failed, or what came is no answer to the question.
     pub(super) async fn ask(
         &self,
         mut request: RequestMessage<Vec<u8>>,
+        pause: Duration,
     ) -> io::Result<Message<Bytes>> {
         let _permit = self.permits.acquire().await.map_err(io::Error::other)?;
         request.header_mut().set_random_id();
         if let Some(stream) = self.take_idle() {
             // The upstream may have closed it at any moment: what fails on it says nothing.
-            if let Ok(answer) = self.exchange(stream, &request).await {
+            let answer = tokio::time::timeout(pause, self.exchange(stream, &request));
+            if let Ok(Ok(answer)) = answer.await {
                 return Ok(answer);
             }
         }
-        let stream = self.connect().await?;
-        self.exchange(stream, &request).await
+        let patience = pause.saturating_mul(PAUSES_MAX);
+        let asking = async { self.exchange(self.connect().await?, &request).await };
+        tokio::time::timeout(patience, asking)
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!("no answer over TCP within {patience:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            })
     }
 
     /// A connection that has not waited for too long.
@@ -188,6 +199,10 @@ fn connector(roots: &Arc<RootCertStore>) -> Result<TlsConnector, InvalidDnsConfi
     config.alpn_protocols = vec![b"dot".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
+
+/// How many pauses between two questions a new connection may last without an answer, before another is
+/// made: long enough for a slow answer, short enough to try again if the connection is stuck.
+const PAUSES_MAX: u32 = 2;
 
 /// At most this many connections to one upstream at a time.
 const STREAMS_MAX: usize = 32;

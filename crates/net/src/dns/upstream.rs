@@ -15,18 +15,18 @@ use domain::base::MessageBuilder;
 use domain::base::Name;
 use domain::base::Rtype;
 use domain::base::iana::OptRcode;
-use domain::net::client::dgram;
-use domain::net::client::dgram::QueryErrorKind;
-use domain::net::client::protocol::UdpConnect;
-use domain::net::client::request;
 use domain::net::client::request::ComposeRequest;
 use domain::net::client::request::RequestMessage;
-use domain::net::client::request::SendRequest;
+use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::config::DnsConfig;
 use super::config::InvalidDnsConfig;
 use super::config::Transport;
 use super::config::UPSTREAM_HOLD;
+use super::datagram::Datagrams;
+use super::datagram::Received;
 use super::stats::DnsStats;
 use super::stream::Streams;
 use crate::clock::Clock;
@@ -36,6 +36,8 @@ use crate::clock::Clock;
 pub(super) struct Upstreams {
     /// Each of them, in the order of the configuration.
     all: Vec<Arc<Upstream>>,
+    /// How long to wait for one before the next is asked as well.
+    attempt_timeout: Duration,
     /// How many times to go through them.
     rounds: u8,
     /// What an error from an upstream means.
@@ -66,11 +68,9 @@ pub(super) struct Upstream {
     /// Where it is.
     pub(super) address: SocketAddr,
     /// Datagrams, unless TCP or TLS are to be used from the start.
-    udp: Option<dgram::Connection<UdpConnect>>,
+    udp: Option<Datagrams>,
     /// Connections.
     streams: Streams,
-    /// How long one answer may take.
-    attempt_timeout: Duration,
     /// Until when it is asked only after the others.
     held_until: Mutex<Option<Instant>>,
 }
@@ -121,10 +121,11 @@ impl Upstreams {
         let all = config
             .upstreams
             .iter()
-            .map(|&address| Upstream::new(address, config, &clock).map(Arc::new))
+            .map(|&address| Upstream::new(address, config, &clock, &stats).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             all,
+            attempt_timeout: config.attempt_timeout,
             rounds: config.rounds,
             refusals,
             clock,
@@ -147,70 +148,76 @@ impl Upstreams {
 
     /// Asks one upstream after the other until one has an answer.
     ///
-    /// If all of them refuse, one of their refusals is the answer.
+    /// Those that were asked before are still listened to and asked again: what is slow in coming
+    /// may come yet. If all of them refuse, one of their refusals is the answer.
     ///
     /// # Errors
     /// Says what went wrong with each of them.
     pub(super) async fn ask(&self, question: &Question) -> Result<Reply, String> {
+        let request = request(question).ok_or("the question cannot be put into a message")?;
+        let mut waiting = self.in_order().into_iter().peekable();
+        let mut talks = FuturesUnordered::new();
         let mut refusal = None;
         let mut faults: Vec<String> = Vec::new();
-        let mut refused: Vec<usize> = Vec::new();
-        for round in 0..self.rounds {
-            for (index, upstream) in self.in_order() {
-                if refused.contains(&index) {
-                    continue;
-                }
-                let message = match self.ask_one(&upstream, question).await {
-                    Ok(message) => message,
-                    Err(fault) => {
-                        self.hold(&upstream);
-                        if round == 0 {
-                            faults.push(format!("{}: {fault}", upstream.address));
-                        }
-                        continue;
+        loop {
+            if let Some((index, upstream)) = waiting.next() {
+                let talk = self.ask_patiently(upstream, request.clone());
+                talks.push(talk.map(move |outcome| (index, outcome)));
+            }
+            let turn = if waiting.peek().is_some() {
+                self.attempt_timeout
+            } else {
+                Duration::MAX
+            };
+            match tokio::time::timeout(turn, talks.next()).await {
+                // Now it is the next one's turn.
+                Err(_) => {}
+                Ok(None) => break,
+                Ok(Some((_, Err(fault)))) => faults.push(fault),
+                Ok(Some((upstream, Ok(message)))) => {
+                    let reply = Reply { message, upstream };
+                    if self.is_final(&reply.message) {
+                        return Ok(reply);
                     }
-                };
-                let reply = Reply {
-                    message,
-                    upstream: index,
-                };
-                if self.is_final(&reply.message) {
-                    return Ok(reply);
+                    refusal = Some(reply);
                 }
-                refused.push(index);
-                refusal = Some(reply);
             }
         }
         refusal.ok_or_else(|| faults.join("; "))
     }
 
-    /// Asks this upstream once.
-    pub(super) async fn ask_one(
+    /// Asks this upstream until it answers, has failed too often, or the time is over.
+    async fn ask_patiently(
         &self,
-        upstream: &Upstream,
-        question: &Question,
+        upstream: Arc<Upstream>,
+        request: RequestMessage<Vec<u8>>,
     ) -> Result<Message<Bytes>, String> {
-        let request = request(question).ok_or("the question cannot be put into a message")?;
-        if let Some(udp) = &upstream.udp {
-            self.stats.count_upstream_query();
-            let answer = udp.send_request(request.clone()).get_response().await;
-            let answer = answer.map_err(|error| upstream.fault(&error))?;
-            if !answer.header().tc() {
-                return Ok(answer);
+        // As many upstreams as there are take turns.
+        let turns = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let pause = self.attempt_timeout.saturating_mul(turns);
+        let patience = pause.saturating_mul(self.rounds.into());
+        let asking = async {
+            let mut fault = String::new();
+            for _ in 0..self.rounds {
+                match upstream.ask(&request, pause, &self.stats).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => fault = io_fault(&error),
+                }
+                self.hold(&upstream);
             }
-            //= https://www.rfc-editor.org/rfc/rfc2181#section-9
-            //# When a DNS client receives a reply with TC
-            //# set, it should ignore that response, and query again, using a
-            //# mechanism, such as a TCP connection, that will permit larger replies.
-            self.stats.count_truncated();
-        }
-        self.stats.count_upstream_query();
-        let answer = upstream.streams.ask(request);
-        match tokio::time::timeout(upstream.attempt_timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(io_fault(&error)),
-            Err(_) => Err(upstream.silence()),
-        }
+            Err(fault)
+        };
+        let mut asking = std::pin::pin!(tokio::time::timeout(patience, asking));
+        let outcome = match tokio::time::timeout(self.attempt_timeout, &mut asking).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.hold(&upstream);
+                asking.await
+            }
+        };
+        outcome
+            .unwrap_or_else(|_| Err(format!("no answer within {patience:?}")))
+            .map_err(|fault| format!("{}: {fault}", upstream.address))
     }
 
     /// Asks this upstream only after the others for a while.
@@ -242,27 +249,37 @@ impl Upstream {
         address: SocketAddr,
         config: &DnsConfig,
         clock: &Arc<dyn Clock>,
+        stats: &Arc<DnsStats>,
     ) -> Result<Self, InvalidDnsConfig> {
         let udp = match config.transport {
-            Transport::Udp => {
-                let mut datagrams = dgram::Config::new();
-                datagrams.set_read_timeout(config.attempt_timeout);
-                datagrams.set_max_retries(0);
-                datagrams.set_max_parallel(DATAGRAMS_MAX);
-                datagrams.set_udp_payload_size(Some(UDP_PAYLOAD_OCTETS));
-                datagrams.set_recv_size(usize::from(u16::MAX));
-                let connect = UdpConnect::new(address);
-                Some(dgram::Connection::with_config(connect, datagrams))
-            }
+            Transport::Udp => Some(Datagrams::new(address, Arc::clone(stats))),
             Transport::Tcp | Transport::Tls { .. } => None,
         };
         Ok(Self {
             address,
             udp,
             streams: Streams::new(address, &config.transport, Arc::clone(clock))?,
-            attempt_timeout: config.attempt_timeout,
             held_until: Mutex::new(None),
         })
+    }
+
+    /// Asks, first with a datagram where that is allowed. The caller sets the time limit.
+    ///
+    /// # Errors
+    /// Socket or connection failed, or what came over the connection is no answer.
+    async fn ask(
+        &self,
+        request: &RequestMessage<Vec<u8>>,
+        pause: Duration,
+        stats: &DnsStats,
+    ) -> io::Result<Message<Bytes>> {
+        if let Some(udp) = &self.udp
+            && let Received::Whole(answer) = udp.ask(request.clone(), pause).await?
+        {
+            return Ok(answer);
+        }
+        stats.count_upstream_query();
+        self.streams.ask(request.clone(), pause).await
     }
 
     /// Whether it is asked only after the others.
@@ -276,27 +293,9 @@ impl Upstream {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// What went wrong with a datagram.
-    fn fault(&self, error: &request::Error) -> String {
-        let request::Error::Dgram(error) = error else {
-            return error.to_string();
-        };
-        match error.kind() {
-            QueryErrorKind::Timeout => self.silence(),
-            QueryErrorKind::Connect | QueryErrorKind::Send | QueryErrorKind::Receive => {
-                error.to_string()
-            }
-        }
-    }
-
-    /// What to say when nothing came.
-    fn silence(&self) -> String {
-        format!("no answer within {:?}", self.attempt_timeout)
-    }
 }
 
-/// What went wrong with a connection.
+/// What went wrong with a socket or a connection.
 fn io_fault(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         "the connection was closed early".to_owned()
@@ -325,6 +324,3 @@ fn request(question: &Question) -> Option<RequestMessage<Vec<u8>>> {
 
 /// How large a datagram may be, so that it is not cut into fragments on any usual path.
 const UDP_PAYLOAD_OCTETS: u16 = 1232;
-
-/// At most this many questions to one upstream wait for datagrams at a time.
-const DATAGRAMS_MAX: usize = 512;
