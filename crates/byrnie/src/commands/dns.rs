@@ -1,10 +1,15 @@
 //! `byrnie dns`: an answer from the DNS, and how well it is proven.
 
+use std::fmt;
 use std::fs;
 use std::io;
+use std::io::IsTerminal;
 use std::io::Read;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use byrnie_net::dns::LookupReport;
 use byrnie_net::dns::QueryName;
@@ -12,6 +17,7 @@ use byrnie_net::dns::RecordType;
 use byrnie_net::dns::ReportStatus;
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::sync::Semaphore;
 
 use crate::cli::DnsArgs;
 use crate::failure::Failure;
@@ -29,24 +35,70 @@ pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
     };
     let json = args.json || args.batch.is_some();
     let file = resolving::settings(&args.config, &args.resolve)?;
+    let progress = Progress::new(args.batch.is_some(), questions.len());
     runtime::block_on(async {
         let resolver = resolving::resolver(&file, &resolving::clock())?;
+        let turns = Semaphore::new(args.concurrency.get().min(Semaphore::MAX_PERMITS));
+        let (resolver, turns, progress) = (&resolver, &turns, &progress);
         let answers = stream::iter(questions)
-            .map(|(name, record_type)| {
-                let resolver = resolver.clone();
-                async move { resolver.report(&name, record_type).await }
+            .map(|(name, record_type)| async move {
+                let _turn = turns.acquire().await;
+                let report = resolver.report(&name, record_type).await;
+                progress.step();
+                report
             })
-            .buffered(args.concurrency.get());
+            .buffered(args.concurrency.get().max(ANSWERS_AHEAD_MAX));
         let mut answers = std::pin::pin!(answers);
         while let Some(report) = answers.next().await {
+            progress.make_way();
             if json {
                 output::print_json(&report)?;
             } else {
                 output::print(text(&report, Paint::for_stdout()))?;
             }
         }
+        progress.make_way();
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// How far a batch is, for somebody who watches standard error.
+struct Progress {
+    /// How many questions there are; `None` if nobody is to be told.
+    total: Option<usize>,
+    /// How many of them have their answers.
+    done: AtomicUsize,
+}
+
+impl Progress {
+    /// Nothing is answered yet.
+    fn new(is_batch: bool, total: usize) -> Self {
+        let is_told = is_batch && io::stderr().is_terminal();
+        Self {
+            total: is_told.then_some(total),
+            done: AtomicUsize::new(0),
+        }
+    }
+
+    /// One more is answered. It may wait for others before it is printed.
+    fn step(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(total) = self.total {
+            say(format_args!("\r{done} of {total} answered"));
+        }
+    }
+
+    /// Clears the line for what is printed next.
+    fn make_way(&self) {
+        if self.total.is_some() {
+            say(format_args!("\r\x1b[K"));
+        }
+    }
+}
+
+/// Tells the terminal something that nobody misses if it cannot be told.
+fn say(text: fmt::Arguments<'_>) {
+    drop(io::stderr().write_fmt(text));
 }
 
 /// The questions of a file, or of standard input for `-`.
@@ -102,6 +154,10 @@ fn text(report: &LookupReport, paint: Paint) -> String {
     let plain = output::visible(&report.to_string());
     plain.replacen(&word, &coloured, 1) + "\n"
 }
+
+/// So many answers may wait for a slow one before them, so that it does not keep others from being
+/// asked for: answers are printed in the order of the questions.
+const ANSWERS_AHEAD_MAX: usize = 4096;
 
 /// Some two million questions in one batch.
 const BATCH_OCTETS_MAX: u64 = 64 << 20;
