@@ -161,8 +161,8 @@ fn path_security(steps: &[Secured<Alias>]) -> Security {
 /// One CNAME, or one DNAME with the CNAME that follows from it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Alias {
-    /// The alias.
-    pub owner: DomainName,
+    /// The alias; only who asks for a name that no host has can meet another.
+    pub owner: QueryName,
     /// What it stands for.
     pub target: DomainName,
 }
@@ -170,7 +170,7 @@ pub struct Alias {
 impl Alias {
     /// About how much memory it takes.
     fn octets(&self) -> usize {
-        size_of::<Self>() + self.owner.as_str().len() + self.target.as_str().len()
+        size_of::<Self>() + self.owner.octets() + self.target.as_str().len()
     }
 }
 

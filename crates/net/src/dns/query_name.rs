@@ -8,6 +8,8 @@ use byrnie_base::InvalidDomainName;
 use bytes::Bytes;
 use domain::base::Name;
 
+use super::record::domain_name;
+
 /// A name to look up: a [`DomainName`], or one of those that mail does not know and the DNS does: the
 /// root, a wildcard (`*.example.org`), or a name with escapes (`a\\032b.example.org`).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +32,25 @@ impl FromStr for QueryName {
         match Name::bytes_from_str(text) {
             Ok(name) if is_other => Ok(Self(NameKind::Other(name))),
             Ok(_) | Err(_) => text.parse().map(NameKind::Domain).map(Self),
+        }
+    }
+}
+
+impl From<&Name<Bytes>> for QueryName {
+    fn from(name: &Name<Bytes>) -> Self {
+        Self(match domain_name(name) {
+            Some(name) => NameKind::Domain(name),
+            None => NameKind::Other(name.clone()),
+        })
+    }
+}
+
+impl QueryName {
+    /// About how much memory the name takes.
+    pub(super) fn octets(&self) -> usize {
+        match &self.0 {
+            NameKind::Domain(name) => name.as_str().len(),
+            NameKind::Other(name) => name.len(),
         }
     }
 }

@@ -628,11 +628,8 @@ impl Inner {
     /// Puts an alias on the trail.
     fn follow(&self, hop: &Hop, security: Security, trail: &mut Trail) -> Result<(), LookupError> {
         let alias = alias(&hop.owner, &hop.target)?;
-        if trail
-            .steps
-            .iter()
-            .any(|step| step.value.owner == alias.target)
-        {
+        let target = QueryName::from(&hop.target);
+        if trail.steps.iter().any(|step| step.value.owner == target) {
             return Err(failed(format!("the aliases come back to {}", alias.target)));
         }
         if trail.steps.len() >= ALIASES_MAX {
@@ -758,11 +755,14 @@ fn validator(
     Validator::new(anchors.clone(), source, Arc::clone(clock), ttl, bounds)
 }
 
-/// An alias between names that hosts can be called.
+/// An alias of a name that hosts can be called.
 fn alias(owner: &Name<Bytes>, target: &Name<Bytes>) -> Result<Alias, LookupError> {
-    match (record::domain_name(owner), record::domain_name(target)) {
-        (Some(owner), Some(target)) => Ok(Alias { owner, target }),
-        (_, _) => Err(failed(format!(
+    match record::domain_name(target) {
+        Some(target) => Ok(Alias {
+            owner: owner.into(),
+            target,
+        }),
+        None => Err(failed(format!(
             "{} is an alias of {}, which no host can be called",
             owner.fmt_with_dot(),
             target.fmt_with_dot()

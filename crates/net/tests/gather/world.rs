@@ -300,7 +300,7 @@ pub(crate) fn over(mut answer: Answer, steps: &[(Security, &str, &str)]) -> Answ
         .map(|&(security, owner, target)| Secured {
             security,
             value: Alias {
-                owner: name(owner),
+                owner: owner.parse().unwrap(),
                 target: name(target),
             },
         })
