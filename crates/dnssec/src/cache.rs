@@ -13,6 +13,8 @@ use domain::base::iana::Rtype;
 
 use crate::chain::KnownCut;
 use crate::denial::Absence;
+use crate::denial::CutDenial;
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::limits::Work;
 use crate::nsec::NsecProof;
@@ -124,6 +126,21 @@ impl<T> Generations<T> {
     }
 }
 
+/// A zone that was bogus just now.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokenZone {
+    /// What is wrong with it.
+    pub(crate) fault: Fault,
+    /// Until when that may be said without looking again.
+    pub(crate) expires: UnixTime,
+}
+
+impl Expire for BrokenZone {
+    fn expires(&self) -> UnixTime {
+        self.expires
+    }
+}
+
 /// Denial records of one zone that answer other questions than they came for: RFC 8198.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownDenials(Arc<Denials>);
@@ -185,6 +202,25 @@ impl KnownDenials {
         self.0
             .nsec3
             .deny(zone, name, rtype, &mut Meter { limits, work })
+    }
+
+    /// What the records prove about a zone cut at a name.
+    ///
+    /// # Errors
+    /// It costs too much to say.
+    pub(crate) fn deny_cut(
+        &self,
+        zone: &Name<Bytes>,
+        name: &Name<Bytes>,
+        limits: &Limits,
+        work: &mut Work,
+    ) -> Result<Option<CutDenial>, Failure> {
+        if let Some(denial) = self.0.nsec.deny_cut(zone, name) {
+            return Ok(Some(denial));
+        }
+        self.0
+            .nsec3
+            .deny_cut(zone, name, &mut Meter { limits, work })
     }
 }
 

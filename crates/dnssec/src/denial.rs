@@ -64,6 +64,8 @@ impl CutDenial {
     pub(crate) fn from_types(types: &RtypeBitmap<Bytes>) -> Option<Self> {
         if types.contains(Rtype::DS) || types.contains(Rtype::SOA) {
             None
+        } else if types.contains(nsec::NXNAME) {
+            Some(Self::NothingBelow)
         } else if nsec::is_delegation(types) {
             Some(Self::Unsigned)
         } else {
@@ -91,7 +93,7 @@ pub(crate) struct Denial<'a> {
     pub(crate) ttl: u32,
     /// A signature that the proof rests on.
     pub(crate) verified: Option<Verified>,
-    /// What is wrong with the first record that is not valid.
+    /// What is wrong with the first of the zone's records that is not valid; its SOA is one of them.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -240,7 +242,10 @@ impl<'a> Denial<'a> {
         match self.verifier.verify(signed, work) {
             Ok(verified) => Ok(Some(verified)),
             Err(Unverified::Fault(fault)) => {
-                self.fault.get_or_insert(fault);
+                // Behind a chain of aliases there may be the records of other zones as well.
+                if signed.set.owner.ends_with(self.verifier.zone) {
+                    self.fault.get_or_insert(fault);
+                }
                 Ok(None)
             }
             Err(Unverified::Failure(failure)) => Err(failure),

@@ -34,6 +34,19 @@ pub struct Link {
     pub verdict: LinkVerdict,
 }
 
+impl Link {
+    /// The zone where the chain breaks.
+    pub(crate) const fn broken(zone: Name<Bytes>, fault: Fault) -> Self {
+        Self {
+            zone,
+            ds: Vec::new(),
+            keys: Vec::new(),
+            signature: None,
+            verdict: LinkVerdict::Bogus(fault),
+        }
+    }
+}
+
 /// What became of one zone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LinkVerdict {

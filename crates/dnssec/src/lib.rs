@@ -35,7 +35,8 @@
 //! answer claim as their zone, or without signatures at the name asked about.
 //!
 //! Proven keys and cuts are kept for other validations; so are denials, which answer further
-//! questions without asking (RFC 8198). Nothing unproven is kept.
+//! questions and prove further cuts without asking (RFC 8198). Nothing unproven is kept, but that a
+//! zone was bogus is, for half a minute (RFC 9520).
 //!
 //! # What counts
 //!

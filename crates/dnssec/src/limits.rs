@@ -47,6 +47,12 @@ pub struct Limits {
     /// The longest time that denial records are kept to answer other questions. Default 3 hours: what
     /// RFC 2308, Section 5 has found to work well.
     pub denial_ttl_max: Duration,
+    /// Bogus zones that are remembered, so that questions about names in them end at once. Default
+    /// 1,000.
+    pub broken_zones_max: usize,
+    /// How long a bogus zone is remembered. Default 30 seconds: RFC 9520, Section 3.2 asks for at
+    /// least one second and at most five minutes, and a repaired zone is to be seen soon.
+    pub broken_zone_ttl: Duration,
     /// The longest time that anything is kept. Default one day.
     pub ttl_max: Duration,
     /// The least that clocks may differ before a signature counts as expired or not yet valid.
@@ -76,6 +82,8 @@ impl Default for Limits {
             denial_zones_max: 1_000,
             denials_per_zone_max: 256,
             denial_ttl_max: Duration::from_secs(3 * 3_600),
+            broken_zones_max: 1_000,
+            broken_zone_ttl: Duration::from_secs(30),
             ttl_max: Duration::from_secs(86_400),
             clock_skew_min: Duration::from_secs(3_600),
             clock_skew_max: Duration::from_secs(86_400),

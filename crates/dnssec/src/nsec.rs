@@ -55,13 +55,11 @@ impl NsecProof {
         rtype: Rtype,
     ) -> Option<Absence> {
         if let Some(span) = self.matching(name) {
-            return lacks(&span.types, rtype, name).then_some(
-                if span.types.contains(Rtype::from_int(NXNAME)) {
-                    Absence::CompactNxDomain
-                } else {
-                    Absence::NoData
-                },
-            );
+            return lacks(&span.types, rtype, name).then_some(if span.types.contains(NXNAME) {
+                Absence::CompactNxDomain
+            } else {
+                Absence::NoData
+            });
         }
         let span = self.covering(zone, name)?;
         if span.shows_empty_non_terminal(name) {
@@ -184,4 +182,4 @@ pub(crate) fn lacks(types: &RtypeBitmap<Bytes>, rtype: Rtype, name: &Name<Bytes>
 }
 
 /// The pseudo-type that marks a name that does not exist: RFC 9824, Section 2.
-const NXNAME: u16 = 128;
+pub(crate) const NXNAME: Rtype = Rtype::from_int(128);

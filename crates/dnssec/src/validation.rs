@@ -25,6 +25,7 @@ use crate::message::RecordSet;
 use crate::message::Response;
 use crate::message::SignedSet;
 use crate::name;
+use crate::nsec;
 use crate::validator::Shared;
 use crate::verdict::Failure;
 use crate::verdict::Hop;
@@ -205,10 +206,11 @@ impl Validation {
             return Err(Stop::Failed(Failure::UnsignableType(rtype)));
         }
         let question = Question::new(self.source.clone(), rtype);
-        if !self.answers.contains_key(&question)
-            && let Some((kind, judged)) = self.judge_by_denials(rtype, now)
-        {
-            return Ok(Progress::End(End::absence(kind, judged)));
+        if !self.answers.contains_key(&question) {
+            self.stop_at_broken_zone(rtype, now)?;
+            if let Some((kind, judged)) = self.judge_by_denials(rtype, now) {
+                return Ok(Progress::End(End::absence(kind, judged)));
+            }
         }
         let ahead = self.foreseen(now);
         let response = self.answer(&question, ahead)?;
@@ -219,15 +221,21 @@ impl Validation {
         {
             return self.follow_dname(dname, &response, now);
         }
-        if let Some(found) = found {
-            let judged = self.judge_set(found, &response, now)?;
-            return Ok(Progress::End(End::answer(&found.set, judged)));
-        }
-        if let Some(cname) = response.answer.find(&self.current, Rtype::CNAME) {
+        if found.is_none()
+            && let Some(cname) = response.answer.find(&self.current, Rtype::CNAME)
+        {
             return self.follow_cname(cname, &response, now);
         }
+        // Aliases are followed all the same: the code is about the name that they lead to.
         if response.rcode != NOERROR && response.rcode != NXDOMAIN {
             return Err(Stop::Failed(Failure::Rcode(question, response.rcode)));
+        }
+        if let Some(found) = found {
+            let judged = self.judge_set(found, &response, now)?;
+            if rtype == Rtype::CNAME {
+                sole_target(&found.set, cname_targets)?;
+            }
+            return Ok(Progress::End(End::answer(&found.set, judged)));
         }
         let (kind, judged) = self.judge_absence(rtype, &response, now)?;
         Ok(Progress::End(End::absence(kind, judged)))
@@ -249,15 +257,11 @@ impl Validation {
         now: UnixTime,
     ) -> Result<Progress, Stop> {
         let judged = self.judge_set(cname, response, now)?;
-        let target = cname
-            .set
-            .parsed::<Cname<ParsedName<Bytes>>>()
-            .next()
-            .map(|cname| cname.into_cname().flatten_into());
+        let target = sole_target(&cname.set, cname_targets)?;
         self.hop(&cname.set, target, judged, response)
     }
 
-    /// Follows a DNAME.
+    /// Follows a DNAME; a question for a CNAME record ends with the one that follows from it.
     fn follow_dname(
         &mut self,
         dname: &SignedSet,
@@ -265,31 +269,31 @@ impl Validation {
         now: UnixTime,
     ) -> Result<Progress, Stop> {
         let judged = self.judge_set(dname, response, now)?;
-        let target: Option<Name<Bytes>> = dname
-            .set
-            .parsed::<Dname<ParsedName<Bytes>>>()
-            .next()
-            .map(|dname| dname.into_dname().flatten_into());
-        let target = match target {
-            Some(target) => Some(
-                name::substitute(&self.current, &dname.set.owner, &target)
-                    .ok_or_else(|| Stop::Failed(Failure::NameTooLong(dname.set.owner.clone())))?,
-            ),
-            None => None,
+        let owner = &dname.set.owner;
+        let target = sole_target(&dname.set, dname_targets)?;
+        let target = name::substitute(&self.current, owner, &target)
+            .ok_or_else(|| Stop::Failed(Failure::NameTooLong(owner.clone())))?;
+        if self.question.rtype != Rtype::CNAME {
+            return self.hop(&dname.set, target, judged, response);
+        }
+        // RFC 6672, Section 3.1: it has the TTL of the DNAME.
+        let cname = RecordSet {
+            owner: self.current.clone(),
+            rtype: Rtype::CNAME,
+            ttl: dname.set.ttl,
+            data: vec![target.into_octets()],
         };
-        self.hop(&dname.set, target, judged, response)
+        Ok(Progress::End(End::answer(&cname, judged)))
     }
 
     /// Notes a step and goes on to its target.
     fn hop(
         &mut self,
         set: &RecordSet,
-        target: Option<Name<Bytes>>,
+        target: Name<Bytes>,
         judged: Judged,
         response: &Response,
     ) -> Result<Progress, Stop> {
-        // Data of this shape has been read before the signature was checked, so there is a target.
-        let target = target.unwrap_or_else(|| self.current.clone());
         self.hops.push(Hop {
             name: self.current.clone(),
             owner: set.owner.clone(),
@@ -363,6 +367,41 @@ impl Validation {
     }
 }
 
+/// The one name that a CNAME or DNAME set leads to.
+///
+//= https://www.rfc-editor.org/rfc/rfc2181#section-10.1
+//# There may be only one such canonical name for any one alias.
+///
+/// and RFC 6672, Section 2.4 has the same for DNAME. Which of several to follow is nobody's promise,
+/// not even where all are signed, so none is.
+fn sole_target(
+    set: &RecordSet,
+    targets: fn(&RecordSet) -> Vec<Name<Bytes>>,
+) -> Result<Name<Bytes>, Stop> {
+    let mut targets = targets(set).into_iter();
+    match targets.next() {
+        Some(target) if targets.all(|other| other == target) => Ok(target),
+        Some(_) | None => {
+            let alias = Question::new(set.owner.clone(), set.rtype);
+            Err(Stop::Failed(Failure::SeveralTargets(alias)))
+        }
+    }
+}
+
+/// What the records of a CNAME set lead to.
+fn cname_targets(set: &RecordSet) -> Vec<Name<Bytes>> {
+    set.parsed::<Cname<ParsedName<Bytes>>>()
+        .map(|cname| cname.into_cname().flatten_into())
+        .collect()
+}
+
+/// What the records of a DNAME set lead to.
+fn dname_targets(set: &RecordSet) -> Vec<Name<Bytes>> {
+    set.parsed::<Dname<ParsedName<Bytes>>>()
+        .map(|dname| dname.into_dname().flatten_into())
+        .collect()
+}
+
 /// Why a step cannot be taken.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -424,8 +463,9 @@ pub(crate) const NOERROR: u16 = Rcode::NOERROR.to_int() as u16;
 /// RFC 1035, Section 4.1.1.
 pub(crate) const NXDOMAIN: u16 = Rcode::NXDOMAIN.to_int() as u16;
 
-/// Types that are no data of a zone, or are not signed: RFC 4035, Section 2.2; RFC 6895, Section 3.1.
-const UNSIGNABLE: [Rtype; 9] = [
+/// Types that are no data of a zone, or are not signed: RFC 4035, Section 2.2; RFC 6895, Section 3.1;
+/// RFC 9824, Section 2 (NXNAME).
+const UNSIGNABLE: [Rtype; 10] = [
     Rtype::OPT,
     Rtype::RRSIG,
     Rtype::TKEY,
@@ -435,6 +475,7 @@ const UNSIGNABLE: [Rtype; 9] = [
     Rtype::MAILB,
     Rtype::MAILA,
     Rtype::ANY,
+    nsec::NXNAME,
 ];
 
 /// How long an unusable answer may be remembered: long enough not to hammer the upstream, short

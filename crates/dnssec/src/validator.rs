@@ -8,6 +8,7 @@ use domain::base::Name;
 
 use crate::algorithm::Sha1Policy;
 use crate::anchor::TrustAnchors;
+use crate::cache::BrokenZone;
 use crate::cache::Cache;
 use crate::cache::KnownDenials;
 use crate::chain::KnownCut;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) cuts: Cache<KnownCut>,
     /// Denial records by zone.
     pub(crate) denials: Cache<KnownDenials>,
+    /// Zones that were bogus just now.
+    pub(crate) broken: Cache<BrokenZone>,
 }
 
 impl Validator {
@@ -47,6 +50,7 @@ impl Validator {
             anchors,
             cuts: Cache::new(limits.cache_entries_max),
             denials: Cache::new(limits.denial_zones_max),
+            broken: Cache::new(limits.broken_zones_max),
             limits,
             sha1,
         }))
@@ -64,6 +68,7 @@ impl Validator {
     pub fn forget(&self) {
         self.0.cuts.clear();
         self.0.denials.clear();
+        self.0.broken.clear();
     }
 
     /// Forgets the proofs that a name rests on: something in them may have changed.
@@ -71,6 +76,7 @@ impl Validator {
         for zone in name.iter_suffixes() {
             self.0.cuts.remove(&zone);
             self.0.denials.remove(&zone);
+            self.0.broken.remove(&zone);
         }
     }
 

@@ -251,6 +251,8 @@ pub enum Failure {
     NameTooLong(Name<Bytes>),
     /// A question got a response code that is no answer.
     Rcode(Question, u16),
+    /// Several CNAME or DNAME records at one name lead to different names: RFC 2181, Section 10.1.
+    SeveralTargets(Question),
     /// A question got no answer: the transport says why.
     Transport(Question, String),
     /// A bound was exceeded.
@@ -285,6 +287,9 @@ impl fmt::Display for Failure {
                 }
                 Ok(_) | Err(_) => write!(f, "{question}: the upstream answers with code {code}"),
             },
+            Self::SeveralTargets(alias) => {
+                write!(f, "{alias}: several records lead to different names")
+            }
             Self::Transport(question, why) => write!(f, "{question}: {why}"),
             Self::TooMuchWork(bound) => bound.fmt(f),
             Self::UnsignableType(rtype) => write!(f, "{rtype} records cannot be validated"),

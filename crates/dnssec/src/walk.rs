@@ -9,6 +9,8 @@ use domain::base::Name;
 use domain::base::iana::Rtype;
 
 use crate::anchor::TrustAnchor;
+use crate::cache::BrokenZone;
+use crate::cache::Expire;
 use crate::chain::Cut;
 use crate::chain::KeyProof;
 use crate::chain::KnownCut;
@@ -64,11 +66,8 @@ impl Validation {
         now: UnixTime,
     ) -> Result<Reached, Stop> {
         let shared = Arc::clone(&self.shared);
-        if let Some(negative) = shared.anchors.negative(target) {
-            return Ok(Reached::Insecure(Insecure {
-                at: negative.clone(),
-                proof: InsecureProof::NegativeAnchor,
-            }));
+        if let Some(insecure) = self.below_negative_anchor(target) {
+            return Ok(Reached::Insecure(insecure));
         }
         let Some(anchor) = shared.anchors.closest(target) else {
             return Ok(Reached::Insecure(Insecure {
@@ -84,19 +83,59 @@ impl Validation {
                 return Ok(insecure(target, InsecureProof::NoAnchor));
             }
         };
+        let mut absent_in_a_row = 0;
         for labels in name::label_count(&anchor.zone) + 1..=name::label_count(target) {
             let name = name::ancestor(target, labels);
             let known = self.known(&name, now, |walk| {
-                walk.prove_cut(&zone, &name, target, destination, now)
+                let ahead = questions_ahead(&name, target, destination, absent_in_a_row);
+                walk.prove_cut(&zone, &name, ahead, now)
             })?;
             match known {
-                Cut::Secure(child) => zone = child,
+                Cut::Secure(child) => {
+                    zone = child;
+                    absent_in_a_row = 0;
+                }
                 Cut::Insecure(proof) => return Ok(insecure(&name, proof)),
-                Cut::Absent => {}
+                Cut::Absent => absent_in_a_row += 1,
                 Cut::NothingBelow => break,
             }
         }
         Ok(Reached::Zone(zone))
+    }
+
+    /// Why a name is insecure, if it is at or below a negative trust anchor.
+    pub(crate) fn below_negative_anchor(&self, name: &Name<Bytes>) -> Option<Insecure> {
+        let negative = self.shared.anchors.negative(name)?;
+        Some(Insecure {
+            at: negative.clone(),
+            proof: InsecureProof::NegativeAnchor,
+        })
+    }
+
+    /// Stops, before anything is asked, if the current name lies in a zone that was bogus just now.
+    ///
+    /// RFC 4035, Section 4.7; RFC 9520, Section 3.2: what is broken is not asked about again and
+    /// again.
+    ///
+    /// # Errors
+    /// The zone is bogus; or what lies above it must be asked for first.
+    pub(crate) fn stop_at_broken_zone(&mut self, rtype: Rtype, now: UnixTime) -> Result<(), Stop> {
+        let highest = if rtype == Rtype::DS {
+            name::parent(&self.current)
+        } else {
+            self.current.clone()
+        };
+        let broken = &self.shared.broken;
+        let broken = highest
+            .iter_suffixes()
+            .find(|zone| broken.get(zone, now).is_some());
+        match broken {
+            // The walk meets it, unless an anchor in between leads elsewhere.
+            Some(zone) if self.below_negative_anchor(&highest).is_none() => {
+                self.walk(&zone, Destination::Unsigned, now).map(drop)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// What the chain to the current name will need, as far as it can be told before the answer
@@ -171,7 +210,7 @@ impl Validation {
             None => {
                 let known = match self.shared.cuts.get(name, now) {
                     Some(known) => known,
-                    None => prove(self).inspect_err(|stop| self.note_bogus(name, stop))?,
+                    None => self.prove_unless_broken(name, now, prove)?,
                 };
                 if known.expires > now {
                     self.shared.cuts.insert(name.clone(), known.clone());
@@ -186,23 +225,40 @@ impl Validation {
         Ok(known.cut)
     }
 
+    /// What `prove` finds out about a name as a zone cut, unless that was bogus just now.
+    fn prove_unless_broken(
+        &mut self,
+        name: &Name<Bytes>,
+        now: UnixTime,
+        prove: impl FnOnce(&mut Self) -> Result<KnownCut, Stop>,
+    ) -> Result<KnownCut, Stop> {
+        let remembered = self.shared.broken.get(name, now);
+        let fault = match remembered {
+            Some(broken) => broken.fault,
+            None => match prove(self) {
+                Err(Stop::Bogus(fault)) => {
+                    let expires = now + self.shared.limits.broken_zone_ttl;
+                    let fault_kept = fault.clone();
+                    self.shared.broken.insert(
+                        name.clone(),
+                        BrokenZone {
+                            fault: fault_kept,
+                            expires,
+                        },
+                    );
+                    fault
+                }
+                other => return other,
+            },
+        };
+        self.note(Arc::new(Link::broken(name.clone(), fault.clone())));
+        Err(Stop::Bogus(fault))
+    }
+
     /// Adds a link to the explanation, once.
     fn note(&mut self, link: Arc<Link>) {
         if !self.links.iter().any(|noted| noted.zone == link.zone) {
             self.links.push(link);
-        }
-    }
-
-    /// Adds a broken link to the explanation.
-    fn note_bogus(&mut self, zone: &Name<Bytes>, stop: &Stop) {
-        if let Stop::Bogus(fault) = stop {
-            self.note(Arc::new(Link {
-                zone: zone.clone(),
-                ds: Vec::new(),
-                keys: Vec::new(),
-                signature: None,
-                verdict: LinkVerdict::Bogus(fault.clone()),
-            }));
         }
     }
 
@@ -227,12 +283,15 @@ impl Validation {
         &mut self,
         parent: &Zone,
         name: &Name<Bytes>,
-        target: &Name<Bytes>,
-        destination: Destination,
+        ahead: Vec<Question>,
         now: UnixTime,
     ) -> Result<KnownCut, Stop> {
         let question = Question::new(name.clone(), Rtype::DS);
-        let ahead = questions_ahead(name, target, destination);
+        if !self.answers.contains_key(&question)
+            && let Some(known) = self.cut_by_denials(parent, name, now)
+        {
+            return Ok(known);
+        }
         let response = self.good_answer(&question, ahead)?;
         let shared = Arc::clone(&self.shared);
         let verifier = Verifier {
@@ -341,30 +400,27 @@ impl Validation {
             let fault = denial.fault.unwrap_or(missing);
             return Err(self.unsigned(fault, response));
         };
-        let cut = match (proven.insecure(), proven) {
-            (Some(proof), _) => Cut::Insecure(proof),
-            (None, CutDenial::NothingBelow) => Cut::NothingBelow,
-            (
-                None,
-                CutDenial::NotACut
-                | CutDenial::OptOut
-                | CutDenial::TooManyIterations(_)
-                | CutDenial::Unsigned,
-            ) => Cut::Absent,
-        };
-        Ok(KnownCut {
-            link: proven.insecure().map(|proof| {
-                Arc::new(Link {
-                    zone: name.clone(),
-                    ds: Vec::new(),
-                    keys: Vec::new(),
-                    signature: denial.verified.as_ref().map(SignatureEntry::from),
-                    verdict: LinkVerdict::Insecure(proof),
-                })
-            }),
-            cut,
-            expires: now + Duration::from_secs(u64::from(denial.ttl)),
-        })
+        let signature = denial.verified.as_ref().map(SignatureEntry::from);
+        let expires = now + Duration::from_secs(u64::from(denial.ttl));
+        Ok(denied_cut(name, proven, signature, expires))
+    }
+
+    /// What denials that other answers brought prove about a zone cut: RFC 8198.
+    fn cut_by_denials(
+        &mut self,
+        parent: &Zone,
+        name: &Name<Bytes>,
+        now: UnixTime,
+    ) -> Option<KnownCut> {
+        let shared = Arc::clone(&self.shared);
+        let denials = shared.denials.get(&parent.apex, now)?;
+        let proven = denials.deny_cut(&parent.apex, name, &shared.limits, &mut self.work);
+        match proven.ok()?? {
+            proven @ (CutDenial::NotACut | CutDenial::NothingBelow | CutDenial::Unsigned) => {
+                Some(denied_cut(name, proven, None, denials.expires()))
+            }
+            CutDenial::OptOut | CutDenial::TooManyIterations(_) => None,
+        }
     }
 
     /// Proves the keys of a zone by what vouches for them.
@@ -424,21 +480,61 @@ pub(crate) const fn fault(record: Question, rule: Rule) -> Fault {
     }
 }
 
-/// What will be needed next, if a signature tells that there is a zone to walk to.
+/// A name that its parent proves to be no signed delegation.
+fn denied_cut(
+    name: &Name<Bytes>,
+    proven: CutDenial,
+    signature: Option<SignatureEntry>,
+    expires: UnixTime,
+) -> KnownCut {
+    let cut = match (proven.insecure(), proven) {
+        (Some(proof), _) => Cut::Insecure(proof),
+        (None, CutDenial::NothingBelow) => Cut::NothingBelow,
+        (
+            None,
+            CutDenial::NotACut
+            | CutDenial::OptOut
+            | CutDenial::TooManyIterations(_)
+            | CutDenial::Unsigned,
+        ) => Cut::Absent,
+    };
+    let link = proven.insecure().map(|proof| {
+        Arc::new(Link {
+            zone: name.clone(),
+            ds: Vec::new(),
+            keys: Vec::new(),
+            signature,
+            verdict: LinkVerdict::Insecure(proof),
+        })
+    });
+    KnownCut { cut, link, expires }
+}
+
+/// What is likely to be needed next, beside the DS records of `name`.
+///
+/// To a zone that a signature names, all that leads there. Where nothing is signed, the DS records of
+/// deeper names: as many as names above were no zone cuts, so that a long name without any takes few
+/// round trips, and a short one no question too many.
 fn questions_ahead(
     name: &Name<Bytes>,
     target: &Name<Bytes>,
     destination: Destination,
+    absent_in_a_row: usize,
 ) -> Vec<Question> {
+    let deeper = (name::label_count(name)..=name::label_count(target))
+        .map(|labels| name::ancestor(target, labels));
     match destination {
-        Destination::Signer => (name::label_count(name)..=name::label_count(target))
-            .map(|labels| name::ancestor(target, labels))
+        Destination::Signer => deeper
             .flat_map(|zone| {
                 [Rtype::DS, Rtype::DNSKEY].map(|rtype| Question::new(zone.clone(), rtype))
             })
             .skip(1) // the DS records of `name` are asked for anyway
             .collect(),
-        Destination::Unsigned => Vec::new(),
+        Destination::Unsigned => deeper
+            .skip(1)
+            .take(absent_in_a_row)
+            .map(|zone| Question::new(zone, Rtype::DS))
+            .collect(),
     }
 }
 

@@ -3,11 +3,15 @@
 use byrnie_dnssec::InsecureProof;
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Status;
+use byrnie_dnssec::Verdict;
 use domain::base::iana::Rtype;
 
 use crate::world::Denial;
+use crate::world::Nsec3Fields;
+use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::nsec3;
 use crate::world::parse_question;
 
 #[test]
@@ -96,6 +100,133 @@ fn a_wildcard_whose_costly_proof_an_upstream_dropped_is_insecure() {
         let verdict = world.ask_tampered("a.wild.org. TXT", |_, reply| reply.remove(Rtype::NSEC3));
         assert_eq!(verdict.status.word(), word, "{iterations}");
     }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc5155#section-8.1
+//= type=test
+//# A validator MUST ignore NSEC3 RRs with unknown hash types.
+//
+//= https://www.rfc-editor.org/rfc/rfc5155#section-8.2
+//= type=test
+//# A validator MUST ignore NSEC3 RRs with a Flag fields value other than
+//# zero or one.
+#[test]
+fn records_of_unknown_hash_functions_or_flags_are_ignored() {
+    check(1, 0, "secure");
+    check(1, 1, "secure");
+    check(1, 2, "bogus");
+    check(1, 129, "bogus");
+    check(0, 0, "bogus");
+    check(2, 0, "bogus");
+
+    #[track_caller]
+    fn check(algorithm: u8, flags: u8, word: &str) {
+        let fields = Nsec3Fields {
+            algorithm,
+            flags,
+            iterations: 0,
+            types: vec![Rtype::A, Rtype::RRSIG],
+        };
+        let verdict = ask_with("www.org. AAAA", &[nsec3("org.", "www.org.", fields)]);
+        assert_eq!(verdict.status.word(), word, "{algorithm} {flags}");
+    }
+}
+
+#[test]
+fn records_of_a_second_chain_are_ignored() {
+    let record = |at: &str, iterations| {
+        let fields = Nsec3Fields {
+            algorithm: 1,
+            flags: 0,
+            iterations,
+            types: vec![Rtype::TXT],
+        };
+        nsec3("org.", at, fields)
+    };
+    // Encloser and next closer name by one chain, or each by another.
+    let proven = ask_with("nx.org. A", &[record("org.", 1)]);
+    assert_eq!(
+        (proven.status, proven.kind),
+        (Status::Secure, Kind::NxDomain)
+    );
+    let mixed = ask_with("nx.org. A", &[record("other.org.", 1), record("org.", 2)]);
+    assert_eq!(mixed.status.word(), "bogus");
+    // Nor does a second chain, costly to follow, make the first insecure.
+    let costly = ask_with("nx.org. A", &[record("org.", 1), record("org.", 500)]);
+    assert_eq!(costly.status, Status::Secure);
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9276#section-3.2
+//= type=test
+//# Note that a validating resolver
+//# returning an insecure response MUST still validate the signature over the NSEC3 record to
+//# ensure the iteration count was not altered since record publication
+#[test]
+fn a_number_of_iterations_that_is_not_signed_makes_nothing_insecure() {
+    let fields = || Nsec3Fields {
+        algorithm: 1,
+        flags: 0,
+        iterations: 500,
+        types: vec![Rtype::TXT],
+    };
+    let signed = ask_with("nx.org. A", &[nsec3("org.", "org.", fields())]);
+    assert_eq!(signed.status.word(), "insecure");
+    let unsigned = world(Denial::Nsec3(0)).ask_tampered("nx.org. A", |asked, reply| {
+        if asked.rtype == Rtype::A {
+            reply.authority = vec![nsec3("org.", "org.", fields())];
+        }
+    });
+    assert_eq!(unsigned.status.word(), "bogus");
+}
+
+/// Section 8.5: without the types asked for, and without a CNAME; Section 8.3: no record of a cut or a
+/// DNAME shows that nothing is below.
+#[test]
+fn the_types_in_a_record_count() {
+    check("www.org. AAAA", "www.org.", &[Rtype::A], "secure");
+    check("www.org. AAAA", "www.org.", &[Rtype::AAAA], "bogus");
+    check("www.org. AAAA", "www.org.", &[Rtype::CNAME], "bogus");
+    check("www.org. AAAA", "www.org.", &[Rtype::NS], "bogus");
+    check(
+        "www.org. AAAA",
+        "www.org.",
+        &[Rtype::NS, Rtype::SOA],
+        "secure",
+    );
+    check("www.org. DS", "www.org.", &[Rtype::NS], "secure");
+    check("www.org. DS", "www.org.", &[Rtype::NS, Rtype::DS], "bogus");
+    check("www.org. DS", "www.org.", &[Rtype::NS, Rtype::SOA], "bogus");
+    check("nx.org. A", "org.", &[Rtype::NS, Rtype::SOA], "secure");
+    check("nx.org. A", "org.", &[], "secure");
+    check("nx.org. A", "org.", &[Rtype::NS], "bogus");
+    check("nx.org. A", "org.", &[Rtype::DNAME], "bogus");
+
+    #[track_caller]
+    fn check(question: &str, at: &str, types: &[Rtype], word: &str) {
+        let fields = Nsec3Fields {
+            algorithm: 1,
+            flags: 0,
+            iterations: 0,
+            types: types.to_vec(),
+        };
+        let verdict = ask_with(question, &[nsec3("org.", at, fields)]);
+        assert_eq!(verdict.status.word(), word, "{question} {types:?}");
+    }
+}
+
+/// Asks while the zone's proof is replaced by these records, each with a signature.
+fn ask_with(question: &str, records: &[Record]) -> Verdict {
+    let world = world(Denial::Nsec3(0));
+    world.ask_tampered(question, |asked, reply| {
+        if *asked == parse_question(question) {
+            reply.answer.clear();
+            reply.authority.clear();
+            for record in records {
+                let set = std::slice::from_ref(record);
+                reply.authority.extend(world.zones[1].signed_anew(set));
+            }
+        }
+    })
 }
 
 #[track_caller]

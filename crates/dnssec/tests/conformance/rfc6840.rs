@@ -7,6 +7,7 @@ use domain::base::iana::Rtype;
 use crate::world::Denial;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::nsec;
 use crate::world::parse_question;
 
 #[test]
@@ -109,6 +110,95 @@ fn an_nsec_record_from_a_wildcard_denies_nothing() {
         }
     });
     assert_eq!(rule(&verdict.status), Some(&Rule::DenialUnproven));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6840#section-4.4
+//= type=test
+//# The validator also MUST check for the
+//# presence of the NS bit in the matching NSEC (or NSEC3) RR
+#[test]
+fn the_types_in_a_record_count() {
+    // At the name itself.
+    check("www.org. AAAA", "www.org.", "x.org.", &[Rtype::A], "secure");
+    check(
+        "www.org. AAAA",
+        "www.org.",
+        "x.org.",
+        &[Rtype::AAAA],
+        "bogus",
+    );
+    check(
+        "www.org. AAAA",
+        "www.org.",
+        "x.org.",
+        &[Rtype::CNAME],
+        "bogus",
+    );
+    check("www.org. AAAA", "www.org.", "x.org.", &[Rtype::NS], "bogus");
+    check("www.org. DS", "www.org.", "x.org.", &[Rtype::NS], "secure");
+    check("www.org. DS", "www.org.", "x.org.", &[Rtype::DS], "bogus");
+    check("www.org. DS", "www.org.", "x.org.", &[Rtype::SOA], "bogus");
+    // Above the name.
+    check("b.a.org. A", "a.org.", "c.org.", &[Rtype::A], "secure");
+    check("b.a.org. A", "a.org.", "c.org.", &[Rtype::NS], "bogus");
+    check("b.a.org. A", "a.org.", "c.org.", &[Rtype::DNAME], "bogus");
+    check(
+        "b.a.org. A",
+        "a.org.",
+        "c.org.",
+        &[Rtype::NS, Rtype::SOA],
+        "secure",
+    );
+}
+
+#[test]
+fn the_span_of_a_record_counts() {
+    // Beside the name, up to the end of the zone, and from its only name to itself.
+    check(
+        "b.org. A",
+        "org.",
+        "c.org.",
+        &[Rtype::NS, Rtype::SOA],
+        "secure",
+    );
+    check(
+        "d.org. A",
+        "org.",
+        "c.org.",
+        &[Rtype::NS, Rtype::SOA],
+        "bogus",
+    );
+    check(
+        "c.org. A",
+        "org.",
+        "c.org.",
+        &[Rtype::NS, Rtype::SOA],
+        "bogus",
+    );
+    check(
+        "b.org. A",
+        "org.",
+        "org.",
+        &[Rtype::NS, Rtype::SOA],
+        "secure",
+    );
+    check("z.org. A", "y.org.", "org.", &[Rtype::A], "bogus");
+    // The next name lies below: the name exists and has nothing, and no wildcard applies.
+    check("b.org. A", "org.", "x.b.org.", &[Rtype::SOA], "secure");
+}
+
+/// Asks while the zone's proof is replaced by one record, with a signature.
+#[track_caller]
+fn check(question: &str, owner: &str, next: &str, types: &[Rtype], word: &str) {
+    let world = world(Denial::Nsec);
+    let record = nsec(owner, next, types);
+    let verdict = world.ask_tampered(question, |asked, reply| {
+        if *asked == parse_question(question) {
+            reply.answer.clear();
+            reply.authority = world.zones[1].signed_anew(std::slice::from_ref(&record));
+        }
+    });
+    assert_eq!(verdict.status.word(), word, "{question} {record}");
 }
 
 fn rule(status: &Status) -> Option<&Rule> {

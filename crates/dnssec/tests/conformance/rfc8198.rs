@@ -3,10 +3,13 @@
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Validator;
 use byrnie_dnssec::Verdict;
+use domain::base::iana::Rtype;
 
 use crate::world::Denial;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::moved;
+use crate::world::parse_question;
 
 #[test]
 fn what_a_kept_denial_proves_is_not_asked_again() {
@@ -58,6 +61,51 @@ fn what_exists_or_lies_below_a_cut_is_asked_all_the_same() {
             );
         }
     }
+}
+
+#[test]
+fn a_kept_denial_proves_what_is_no_signed_delegation_on_the_way_to_an_answer() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = world(denial);
+        let validator = world.validator();
+        ask(&world, &validator, "nx.org. A");
+        let verdict = ask(&world, &validator, "www.plain.org. A");
+        assert_eq!(verdict.status.word(), "insecure");
+        let asked = ["www.plain.org. A"].map(parse_question);
+        assert_eq!(*world.asked.borrow(), asked, "{denial:?}");
+        let zones: Vec<String> = verdict
+            .chain
+            .iter()
+            .map(|link| link.zone.to_string())
+            .collect();
+        assert_eq!(zones[1..], ["org", "plain.org"]);
+        // The same for a name that is no cut, or nothing, and an answer that should be signed.
+        for question in ["www.org. A", "www.nothing.org. A"] {
+            world.asked.borrow_mut().clear();
+            let verdict = world.drive(&validator, question, |asked| {
+                let mut reply = world.reply(asked);
+                let unsigned = world.zones[3].signed("www.plain.org.", Rtype::A);
+                let owner = asked.name.fmt_with_dot().to_string();
+                reply.answer = vec![moved(&unsigned[0], &owner)];
+                reply.authority.clear();
+                Some(reply.message(asked))
+            });
+            assert_ne!(verdict.status.word(), "insecure", "{question}");
+            let asked = world.asked.borrow();
+            assert!(asked.iter().all(|asked| asked.rtype != Rtype::DS));
+        }
+    }
+}
+
+#[test]
+fn an_opt_out_span_proves_no_delegation_but_its_own_question() {
+    let world = world(Denial::Nsec3OptOut);
+    let validator = world.validator();
+    ask(&world, &validator, "nx.org. A");
+    let verdict = ask(&world, &validator, "www.plain.org. A");
+    assert_eq!(verdict.status.word(), "insecure");
+    let ds = parse_question("plain.org. DS");
+    assert!(world.asked.borrow().contains(&ds));
 }
 
 #[test]

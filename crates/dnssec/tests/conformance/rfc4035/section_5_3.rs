@@ -15,6 +15,7 @@ use crate::world::NOW;
 use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::moved;
 use crate::world::name;
 use crate::world::parse_question;
 
@@ -209,16 +210,6 @@ fn a_wildcard_answer_needs_proof_that_nothing_closer_exists() {
             "{denial:?}"
         );
     }
-}
-
-/// A record at another name.
-fn moved(record: &Record, owner: &str) -> Record {
-    Record::new(
-        name(owner),
-        record.class(),
-        record.ttl(),
-        record.data().clone(),
-    )
 }
 
 /// Replaces the signatures over a type.

@@ -21,10 +21,13 @@ use domain::base::iana::Rtype;
 use domain::rdata::ZoneRecordData;
 
 pub(crate) use zone::Denial;
+pub(crate) use zone::Nsec3Fields;
 pub(crate) use zone::Record;
 pub(crate) use zone::Zone;
 pub(crate) use zone::dnskey;
 pub(crate) use zone::ds;
+pub(crate) use zone::nsec;
+pub(crate) use zone::nsec3;
 pub(crate) use zone::record;
 
 /// The time at which everything happens.
@@ -112,7 +115,18 @@ impl World {
         question: &str,
         answer: impl Fn(&Question) -> Option<Vec<u8>>,
     ) -> Verdict {
-        let (mut validation, mut step) = validator.start(parse_question(question), NOW);
+        self.drive_at(NOW, validator, question, answer)
+    }
+
+    /// Drives one validation at another time.
+    pub(crate) fn drive_at(
+        &self,
+        now: UnixTime,
+        validator: &Validator,
+        question: &str,
+        answer: impl Fn(&Question) -> Option<Vec<u8>>,
+    ) -> Verdict {
+        let (mut validation, mut step) = validator.start(parse_question(question), now);
         let mut open = VecDeque::new();
         loop {
             match step {
@@ -124,8 +138,8 @@ impl World {
                 .expect("a validation that is not done waits for answers");
             self.asked.borrow_mut().push(asked.clone());
             step = match answer(&asked) {
-                Some(octets) => validation.handle_answer(&asked, &octets, NOW),
-                None => validation.handle_failure(&asked, String::from("timed out"), NOW),
+                Some(octets) => validation.handle_answer(&asked, &octets, now),
+                None => validation.handle_failure(&asked, String::from("timed out"), now),
             };
         }
     }
@@ -192,6 +206,12 @@ impl Reply {
             section.retain(|record| record.rtype() != Rtype::RRSIG);
         }
     }
+}
+
+/// A record at another name.
+pub(crate) fn moved(record: &Record, owner: &str) -> Record {
+    let data = record.data().clone();
+    Record::new(name(owner), record.class(), record.ttl(), data)
 }
 
 /// The type of a record, or of what it signs.

@@ -197,6 +197,12 @@ impl Zone {
         )
     }
 
+    /// Records that the zone does not have, with its signature.
+    pub(crate) fn signed_anew(&self, set: &[Record]) -> Vec<Record> {
+        let signature = self.signature(&self.keys[0], set);
+        set.iter().cloned().chain([signature]).collect()
+    }
+
     /// The records of a type at a name, with their signatures.
     pub(crate) fn signed(&self, owner: &str, rtype: Rtype) -> Vec<Record> {
         let key = (name(owner), rtype);
@@ -410,6 +416,36 @@ impl Zone {
         let apex = self.apex.clone();
         self.add(record(&apex, 300, ZoneRecordData::Nsec3param(parameters)));
     }
+}
+
+/// An NSEC record.
+pub(crate) fn nsec(owner: &str, next: &str, types: &[Rtype]) -> Record {
+    let types = types.iter().copied().collect();
+    let data = Nsec::new(name(next), bitmap(&types));
+    record(&name(owner), 300, ZoneRecordData::Nsec(data))
+}
+
+/// What an NSEC3 record says besides the hash that is its owner.
+pub(crate) struct Nsec3Fields {
+    pub(crate) algorithm: u8,
+    pub(crate) flags: u8,
+    pub(crate) iterations: u16,
+    pub(crate) types: Vec<Rtype>,
+}
+
+/// An NSEC3 record at the hash of a name; it covers all other hashes.
+pub(crate) fn nsec3(apex: &str, at: &str, fields: Nsec3Fields) -> Record {
+    let hash = hash(&name(at), fields.iterations);
+    let owner = name(&format!("{hash}.{apex}"));
+    let data = Nsec3::new(
+        Nsec3HashAlgorithm::from_int(fields.algorithm),
+        fields.flags,
+        fields.iterations,
+        Nsec3Salt::empty(),
+        hash,
+        bitmap(&fields.types.into_iter().collect()),
+    );
+    record(&owner, 300, ZoneRecordData::Nsec3(data))
 }
 
 /// A new key for a zone.
