@@ -68,8 +68,8 @@ impl Validation {
         let Some(encloser) = &verified.wildcard_encloser else {
             return Ok(judged(None, verified.ttl, now));
         };
-        // A DNAME that a wildcard made applies to nothing: RFC 4592, Section 4.4.
-        if rtype == Rtype::DNAME {
+        // A DNAME that a wildcard made leads nowhere: RFC 4592, Section 4.4. It can be asked for.
+        if rtype == Rtype::DNAME && *owner != self.current {
             let record = Question::new(owner.clone(), rtype);
             return Err(Stop::Bogus(fault(record, Rule::WildcardNotAllowed)));
         }
@@ -86,6 +86,9 @@ impl Validation {
             }),
             None => Some(self.explain_missing_proof(&verifier, signed, response)?),
         };
+        if let Some(fault) = denial.fault {
+            return Err(Stop::Bogus(fault));
+        }
         Ok(judged(insecure, verified.ttl.min(denial.ttl), now))
     }
 
@@ -190,6 +193,12 @@ impl Validation {
                 return Err(self.unsigned(fault, response));
             }
         };
+        //= https://www.rfc-editor.org/rfc/rfc4035#section-3.2.3
+        //# the name server considers all RRsets in the Answer and Authority sections of the
+        //# response to be authentic.
+        if let Some(fault) = denial.fault {
+            return Err(Stop::Bogus(fault));
+        }
         denial.keep(&shared.denials);
         let insecure = proof.map(|proof| Insecure {
             at: zone.apex.clone(),
@@ -260,6 +269,10 @@ impl Validation {
         } else {
             owner.clone()
         };
+        // A negative anchor need not be where a zone begins.
+        if let Some(insecure) = self.below_negative_anchor(&highest) {
+            return Ok(Reached::Insecure(insecure));
+        }
         let signer = signers
             .filter(|signer| highest.ends_with(signer))
             .max_by_key(|signer| name::label_count(signer));

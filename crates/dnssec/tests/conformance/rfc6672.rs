@@ -3,12 +3,14 @@
 use byrnie_base::Security;
 use byrnie_dnssec::Failure;
 use byrnie_dnssec::Kind;
+use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
 use domain::base::iana::Rtype;
 
 use crate::world::Denial;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::moved;
 use crate::world::name;
 
 use Security::{Insecure, Secure};
@@ -141,6 +143,130 @@ fn a_dname_that_makes_a_name_too_long_fails() {
     );
 }
 
+/// Section 3.1: with the TTL of the DNAME.
+#[test]
+fn a_question_for_a_cname_below_a_dname_ends_with_the_one_that_follows_from_it() {
+    check(
+        "www.moved.org. CNAME",
+        "secure",
+        "www.moved.org. 3600 IN CNAME www.net.",
+    );
+    check(
+        "nx.moved.org. CNAME",
+        "secure",
+        "nx.moved.org. 3600 IN CNAME nx.net.",
+    );
+    check(
+        "x.y.moved.plain. CNAME",
+        "insecure",
+        "x.y.moved.plain. 3600 IN CNAME x.y.net.",
+    );
+
+    #[track_caller]
+    fn check(question: &str, word: &str, record: &str) {
+        let verdict = world().ask(question);
+        assert_eq!((verdict.status.word(), verdict.kind), (word, Kind::Answer));
+        assert_eq!(verdict.answer.unwrap().presentation(), [record]);
+        assert_eq!(verdict.steps, []);
+    }
+}
+
+#[test]
+fn what_an_upstream_synthesizes_is_not_looked_at() {
+    let verdict = world().ask_tampered("www.moved.org. A", |asked, reply| {
+        if asked.rtype == Rtype::A {
+            let cname = world().zones[1].signed("to-insecure.org.", Rtype::CNAME);
+            reply.answer.insert(0, moved(&cname[0], "www.moved.org."));
+        }
+    });
+    assert_eq!(verdict.status, Status::Secure);
+    assert_eq!(verdict.steps[0].target, name("www.net."));
+}
+
+#[test]
+fn a_dname_at_the_apex_leaves_the_apex_alone_and_moves_all_below() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = World::new(vec![
+            Zone::new(".", Denial::Nsec, ""),
+            Zone::new("old.", denial, "@ DNAME net.\n@ A 192.0.2.1"),
+            Zone::new("net.", denial, "www A 192.0.2.2"),
+        ]);
+        for (question, kind, steps) in [
+            ("old. A", Kind::Answer, 0),
+            ("old. TXT", Kind::NoData, 0),
+            ("old. DNAME", Kind::Answer, 0),
+            ("www.old. A", Kind::Answer, 1),
+            ("nx.old. A", Kind::NxDomain, 1),
+            ("nx.old. DNAME", Kind::NxDomain, 1),
+        ] {
+            let verdict = world.ask(question);
+            let found = (verdict.status, verdict.kind, verdict.steps.len());
+            assert_eq!(found, (Status::Secure, kind, steps), "{question}");
+        }
+    }
+}
+
+/// RFC 4592, Section 4.4.
+#[test]
+fn a_dname_from_a_wildcard_can_be_asked_for_and_leads_nowhere() {
+    let text = "*.wild DNAME net.\nwww A 192.0.2.1";
+    let world = World::new(vec![
+        Zone::new(".", Denial::Nsec, ""),
+        Zone::new("org.", Denial::Nsec, text),
+        Zone::new("net.", Denial::Nsec, "www A 192.0.2.2"),
+    ]);
+    let verdict = world.ask("x.wild.org. DNAME");
+    assert_eq!(
+        (&verdict.status, verdict.kind),
+        (&Status::Secure, Kind::Answer)
+    );
+
+    let shown = world.reply(&crate::world::parse_question("x.wild.org. DNAME"));
+    let verdict = world.ask_tampered("www.x.wild.org. A", |asked, reply| {
+        if asked.rtype == Rtype::A {
+            reply.clone_from(&shown);
+        }
+    });
+    assert!(
+        matches!(&verdict.status, Status::Bogus(fault) if fault.rule == Rule::WildcardNotAllowed),
+        "{}",
+        verdict.status
+    );
+}
+
+#[test]
+fn an_unsigned_dname_in_a_signed_zone_is_bogus() {
+    let verdict = world().ask_tampered("www.org. A", |asked, reply| {
+        if asked.rtype == Rtype::A {
+            let dname = world().zones[1].signed("moved.org.", Rtype::DNAME);
+            reply.answer = vec![moved(&dname[0], "org.")];
+        }
+    });
+    assert_eq!(verdict.status.word(), "bogus");
+}
+
+/// An answer with the code of an error is none, but the aliases in it lead on.
+#[test]
+fn an_error_is_about_the_name_at_the_end_of_the_aliases() {
+    let world = world();
+    let ask = |question: &str| {
+        world.drive(&world.validator(), question, |asked| {
+            let mut message = world.reply(asked).message(asked);
+            if asked.name.to_string() == question.split_once(". ").unwrap().0
+                && asked.rtype == Rtype::A
+            {
+                message[3] |= 2;
+            }
+            Some(message)
+        })
+    };
+    assert_eq!(ask("to-secure.org. A").status, Status::Secure);
+    assert!(matches!(
+        ask("www.org. A").status,
+        Status::Failed(Failure::Rcode(_, 2))
+    ));
+}
+
 fn world() -> World {
     let long = "b".repeat(63);
     let text = format!(
@@ -165,7 +291,7 @@ self CNAME self
         Zone::new(
             "plain.",
             Denial::Unsigned,
-            "www A 192.0.2.3\nback CNAME www.org.",
+            "www A 192.0.2.3\nback CNAME www.org.\nmoved DNAME net.",
         ),
     ])
 }

@@ -54,6 +54,31 @@ fn below_a_negative_anchor_nothing_is_validated() {
     check(&world, &anchors, "www.org. A", "secure");
 }
 
+#[test]
+fn a_negative_anchor_need_not_be_where_a_zone_begins() {
+    let (world, mut anchors) = world();
+    anchors.add_negative(name("host.org."));
+    check(&world, &anchors, "host.org. A", "insecure");
+    check(&world, &anchors, "_25._tcp.host.org. TXT", "insecure");
+    check(&world, &anchors, "nx.host.org. A", "insecure");
+    check(&world, &anchors, "www.org. A", "secure");
+    // The DS records of a zone belong to the one above.
+    check(&world, &anchors, "host.org. DS", "secure");
+}
+
+#[test]
+fn of_a_negative_and_a_positive_anchor_the_deeper_counts_and_at_one_name_the_negative() {
+    let (world, mut anchors) = world();
+    anchors.add_negative(name("org."));
+    anchors.extend(TrustAnchors::parse(&world.zones[2].anchor_text()).unwrap());
+    check(&world, &anchors, "www.org. A", "insecure");
+    check(&world, &anchors, "www.broken.org. A", "insecure");
+    check(&world, &anchors, "www.island.org. A", "secure");
+    check(&world, &anchors, ". SOA", "secure");
+    anchors.add_negative(name("island.org."));
+    check(&world, &anchors, "www.island.org. A", "insecure");
+}
+
 #[track_caller]
 fn check(world: &World, anchors: &TrustAnchors, question: &str, word: &str) {
     let status = ask(world, anchors, question);
@@ -75,7 +100,11 @@ fn world() -> (World, TrustAnchors) {
     broken.ds = Some(Zone::new("broken.org.", Denial::Nsec, "").ds_records());
     let world = World::new(vec![
         Zone::new(".", Denial::Nsec, ""),
-        Zone::new("org.", Denial::Nsec, "www A 192.0.2.3"),
+        Zone::new(
+            "org.",
+            Denial::Nsec,
+            "www A 192.0.2.3\nhost A 192.0.2.4\n_25._tcp.host TXT x",
+        ),
         island,
         broken,
     ]);

@@ -6,8 +6,11 @@ use byrnie_dnssec::Status;
 use domain::base::iana::Rtype;
 
 use crate::world::Denial;
+use crate::world::Reply;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::covered;
+use crate::world::nsec;
 use crate::world::parse_question;
 
 /// Every way to be absent: question, what is proven, and another question whose proof must not do.
@@ -111,6 +114,77 @@ fn no_set_of_true_proofs_denies_what_exists() {
 fn a_denial_may_be_kept_as_long_as_the_soa_minimum_says() {
     let verdict = world(Denial::Nsec).ask("nx.org. A");
     assert_eq!((verdict.kind, verdict.ttl), (Kind::NxDomain, 300));
+}
+
+/// What counts for a resolver that says `AD` (Section 3.2.3) counts here: all of the authority section.
+#[test]
+fn a_denial_beside_a_record_of_the_zone_that_is_not_authentic_is_bogus() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = world(denial);
+        check(
+            &world,
+            &|reply| {
+                reply.authority.retain(|record| {
+                    record.rtype() != Rtype::RRSIG || covered(record) != Rtype::SOA
+                });
+            },
+            Some(&Rule::NotSigned),
+        );
+        check(
+            &world,
+            &|reply| {
+                // Another serial number.
+                let soa = Zone::new("org.", Denial::Nsec, "@ SOA ns h 2 1 1 1 1")
+                    .signed("org.", Rtype::SOA);
+                reply
+                    .authority
+                    .retain(|record| record.rtype() != Rtype::SOA);
+                reply.authority.push(soa[1].clone());
+            },
+            Some(&Rule::WrongSignature),
+        );
+        check(
+            &world,
+            &|reply| {
+                reply
+                    .authority
+                    .push(nsec("junk.org.", "junl.org.", &[Rtype::A]));
+            },
+            Some(&Rule::NotSigned),
+        );
+        // No SOA at all is a pity, but the proof is the same.
+        check(&world, &|reply| reply.remove(Rtype::SOA), None);
+        // What is not the zone's is not looked at.
+        check(
+            &world,
+            &|reply| {
+                reply
+                    .authority
+                    .push(nsec("junk.net.", "junl.net.", &[Rtype::A]));
+            },
+            None,
+        );
+    }
+
+    #[track_caller]
+    fn check(world: &World, tamper: &dyn Fn(&mut Reply), expected: Option<&Rule>) {
+        for question in ["nx.org. A", "www.org. AAAA", "a.wild.org. TXT"] {
+            let soa = world.reply(&parse_question("nx.org. A")).authority;
+            let verdict = world.ask_tampered(question, |asked, reply| {
+                if *asked == parse_question(question) {
+                    if !reply
+                        .authority
+                        .iter()
+                        .any(|record| record.rtype() == Rtype::SOA)
+                    {
+                        reply.authority.clone_from(&soa);
+                    }
+                    tamper(reply);
+                }
+            });
+            assert_eq!(rule(&verdict.status), expected, "{question}");
+        }
+    }
 }
 
 fn rule(status: &Status) -> Option<&Rule> {
