@@ -1,10 +1,10 @@
 #!/bin/bash
-# byrnie between real programs: NSD and unbound for the DNS, Postfix and Exim as mail hosts, swaks and
-# smtp-source as clients. Debian's packages, in a network of their own; needs root.
+# byrnie between real programs: NSD, Knot, unbound and BIND for the DNS, Postfix and Exim as mail hosts, swaks
+# and smtp-source as clients. Debian's packages, in networks of their own; needs root.
 #
 #     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie
 #
-# Prints one line for each assertion and ends with how many passed and failed.
+# Prints one line for each assertion, and for each part how many passed and failed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,6 +16,7 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     packages=(
         nsd unbound postfix swaks libnet-ssleay-perl ldnsutils bind9-dnsutils openssl curl python3
         iproute2 util-linux libgnutls-dane0 libidn12 libnsl2
+        bind9 bind9-utils knot procps python3-dnspython python3-cryptography
     )
     missing=()
     for package in "${packages[@]}"; do
@@ -41,8 +42,11 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
     export INTEROP_WORK
-    unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie"
-    exit
+    outcome=0
+    for part in mail dnssec; do
+        INTEROP_PART=$part unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie" || outcome=1
+    done
+    exit "$outcome"
 fi
 
 work=$INTEROP_WORK
@@ -54,6 +58,7 @@ ip link set lo up
 . "$here/interop/zones.sh"
 . "$here/interop/peers.sh"
 . "$here/interop/suite.sh"
+. "$here/interop/dnssec.sh"
 
 # The setting up speaks only if it fails.
 quietly() {
@@ -64,26 +69,37 @@ quietly() {
     fi
 }
 
-quietly make_certificates
-quietly make_zones
-quietly make_exim_user
-start_nsd
-start_unbound
-quietly start_postfix
-start_exim
+# Each part runs in namespaces of its own; see the list above.
+part_mail() {
+    quietly make_certificates
+    quietly make_zones
+    quietly make_exim_user
+    start_nsd
+    start_unbound
+    quietly start_postfix
+    start_exim
 
-assert 'NSD serves the root' \
-    eventually 20 says 'SOA' dig @127.0.0.10 . SOA
-assert 'unbound validates the tree' \
-    eventually 20 says 'flags:.* ad' dig +dnssec @127.0.0.53 _25._tcp.mx.postfix.test TLSA
-assert 'Postfix answers' \
-    eventually 20 says '^<. +250.*STARTTLS' swaks --server 127.0.0.21 --quit-after EHLO
-assert 'Exim answers' \
-    eventually 20 says '^<. +250.*STARTTLS' swaks --server 127.0.0.22 --quit-after EHLO
+    assert 'NSD serves the root' \
+        eventually 20 says 'SOA' dig @127.0.0.10 . SOA
+    assert 'unbound validates the tree' \
+        eventually 20 says 'flags:.* ad' dig +dnssec @127.0.0.53 _25._tcp.mx.postfix.test TLSA
+    assert 'Postfix answers' \
+        eventually 20 says '^<. +250.*STARTTLS' swaks --server 127.0.0.21 --quit-after EHLO
+    assert 'Exim answers' \
+        eventually 20 says '^<. +250.*STARTTLS' swaks --server 127.0.0.22 --quit-after EHLO
 
-for mode in validate trust-ad; do
-    suite "$mode"
-done
+    for mode in validate trust-ad; do
+        suite "$mode"
+    done
+}
+
+part_dnssec() {
+    quietly "$here/dnssec-bed/make.py" "$work/bed"
+    quietly "$here/dnssec-bed/start.sh" "$work/bed"
+    dnssec_suite
+}
+
+"part_$INTEROP_PART"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -1,0 +1,1 @@
+"""The parts of which `make.py` makes a DNSSEC bed."""
