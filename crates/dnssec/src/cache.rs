@@ -118,10 +118,18 @@ impl<T> Default for Generations<T> {
 impl<T> Generations<T> {
     /// Puts a proof among the young ones.
     fn insert(&mut self, name: Name<Bytes>, known: T, entries_max: usize) {
-        if self.young.len() >= entries_max / 2 && !self.young.contains_key(&name) {
+        if entries_max == 0 {
+            return;
+        }
+        let half = (entries_max / 2).max(1);
+        if self.young.len() >= half && !self.young.contains_key(&name) {
             self.old = std::mem::take(&mut self.young);
         }
         self.old.remove(&name);
+        // One entry has no other half.
+        if self.old.len() >= entries_max {
+            self.old.clear();
+        }
         self.young.insert(name, known);
     }
 }
@@ -246,6 +254,20 @@ mod tests {
             assert!(cache.get(&name(0), UnixTime(1)).is_some(), "{number}");
         }
         assert!(cache.get(&name(1), UnixTime(1)).is_none());
+    }
+
+    #[test]
+    fn the_bound_holds_also_where_there_are_no_halves() {
+        for entries_max in 0..6 {
+            let cache = Cache::new(entries_max);
+            for number in 0..20 {
+                cache.insert(name(number), known(9));
+                assert!(cache.len() <= entries_max, "{entries_max}");
+                let found = cache.get(&name(number), UnixTime(1));
+                assert_eq!(found.is_some(), entries_max > 0);
+                assert!(cache.len() <= entries_max, "{entries_max}");
+            }
+        }
     }
 
     #[test]
