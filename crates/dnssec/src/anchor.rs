@@ -13,6 +13,8 @@ use domain::rdata::ZoneRecordData;
 use domain::zonefile::inplace::Entry;
 use domain::zonefile::inplace::Zonefile;
 
+use crate::algorithm::Sha1Policy;
+use crate::key::Key;
 use crate::name;
 
 /// The trust anchors and negative trust anchors of a validator.
@@ -73,6 +75,29 @@ impl TrustAnchors {
         let anchor = self.at(zone.clone());
         anchor.ds.clear();
         anchor.keys = keys;
+    }
+
+    /// Trusts these keys of a zone no longer.
+    ///
+    /// If it has no others, its chain begins nowhere, so that everything below it is bogus. RFC 5011,
+    /// Section 5 would have it insecure; but then whoever got hold of the last key could switch off
+    /// validation with it.
+    pub(crate) fn revoke(&mut self, zone: &Name<Bytes>, revoked: &[Key]) {
+        let Some(anchor) = self.anchors.iter_mut().find(|anchor| anchor.zone == zone) else {
+            return;
+        };
+        let digests = |ds: &Ds<Bytes>| {
+            let mut keys = revoked.iter();
+            keys.any(|key| key.matches(zone, ds, Sha1Policy::Validate))
+        };
+        anchor.ds.retain(|ds| !digests(ds));
+        anchor
+            .keys
+            .retain(|kept| !revoked.iter().any(|key| key.dnskey == *kept));
+        if anchor.ds.is_empty() && anchor.keys.is_empty() {
+            let unusable = revoked.iter().filter_map(|key| key.revoked_form());
+            anchor.keys = unusable.collect();
+        }
     }
 
     /// Adds a name below which nothing is validated: RFC 7646.

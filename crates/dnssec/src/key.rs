@@ -56,6 +56,13 @@ impl Key {
         self.dnskey.is_zone_key() && self.dnskey.protocol() == PROTOCOL && !self.dnskey.is_revoked()
     }
 
+    /// The record with the REVOKE bit: RFC 5011, Section 7.
+    pub(crate) fn revoked_form(&self) -> Option<Dnskey<Bytes>> {
+        let (flags, protocol) = (self.dnskey.flags() | FLAG_REVOKE, self.dnskey.protocol());
+        let public_key = self.dnskey.public_key().clone();
+        Dnskey::new(flags, protocol, self.dnskey.algorithm(), public_key).ok()
+    }
+
     /// Whether the size and form of the key are supported.
     pub(crate) fn is_usable(&self) -> bool {
         self.public_key.is_some()
@@ -193,6 +200,9 @@ const RSA_BITS: RangeInclusive<usize> = 1_024..=8_192;
 
 /// RFC 4034, Section 2.1.2.
 const PROTOCOL: u8 = 3;
+
+/// RFC 5011, Section 7.
+const FLAG_REVOKE: u16 = 128;
 
 /// RFC 8080, Section 3.
 const ED448_KEY_OCTETS: usize = 57;

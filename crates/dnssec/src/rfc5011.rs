@@ -74,6 +74,14 @@ impl KeyState {
             Self::AddPending(_) | Self::Removed | Self::Revoked(_) => false,
         }
     }
+
+    /// Whether a key in this state must never be trusted again.
+    const fn is_revoked(self) -> bool {
+        match self {
+            Self::Removed | Self::Revoked(_) => true,
+            Self::AddPending(_) | Self::Missing(_) | Self::Valid => false,
+        }
+    }
 }
 
 impl AnchorTracker {
@@ -88,13 +96,17 @@ impl AnchorTracker {
 
     /// The configured anchors, with the trusted keys instead of what is configured for `zone`.
     ///
-    /// As long as no key is trusted, `configured` stays as it is.
+    /// As long as no key is trusted, `configured` stays as it is, but for keys that were revoked.
     #[must_use]
     pub fn anchors(&self, zone: &Name<Bytes>, configured: &TrustAnchors) -> TrustAnchors {
         let trusted = self.keys.iter().filter(|key| key.state.is_trusted());
         let keys: Vec<Dnskey<Bytes>> = trusted.filter_map(TrackedKey::dnskey).collect();
         let mut anchors = configured.clone();
-        if !keys.is_empty() {
+        if keys.is_empty() {
+            let revoked = self.keys.iter().filter(|key| key.state.is_revoked());
+            let revoked = revoked.filter_map(TrackedKey::dnskey).map(Key::new);
+            anchors.revoke(zone, &revoked.collect::<Vec<_>>());
+        } else {
             anchors.replace(zone, keys);
         }
         anchors
@@ -105,7 +117,8 @@ impl AnchorTracker {
     /// `configured` says what to trust at first, before any key is tracked.
     ///
     /// # Errors
-    /// The answer is not usable: no trusted key signed it. Only `refresh_at` is changed then.
+    /// The answer is not usable: no trusted key signed it. Only `refresh_at` is changed then, and keys
+    /// that have revoked themselves are noted.
     pub fn observe(
         &mut self,
         zone: &Name<Bytes>,
@@ -140,7 +153,8 @@ impl AnchorTracker {
 
         let anchors = self.anchors(zone, configured);
         let is_trusted = |key: &Key| {
-            anchors.closest(zone).is_some_and(|anchor| {
+            let anchor = anchors.closest(zone).filter(|_| key.is_zone_key());
+            anchor.is_some_and(|anchor| {
                 anchor.keys.contains(&key.dnskey)
                     || anchor
                         .ds

@@ -5,8 +5,12 @@ use std::time::Duration;
 use byrnie_base::UnixTime;
 use byrnie_dnssec::AnchorTracker;
 use byrnie_dnssec::KeyState;
+use byrnie_dnssec::Limits;
+use byrnie_dnssec::Sha1Policy;
+use byrnie_dnssec::Step;
 use byrnie_dnssec::TRACKED_KEYS_MAX;
 use byrnie_dnssec::TrustAnchors;
+use byrnie_dnssec::Validator;
 use bytes::Bytes;
 use domain::base::iana::Rtype;
 use domain::crypto::sign::GenerateParams;
@@ -100,6 +104,41 @@ fn a_revoked_key_is_never_trusted_again() {
 }
 
 #[test]
+fn the_last_key_when_revoked_leaves_nothing_to_trust() {
+    let (old, other) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(0, &[&old.key], &[&old.key]).unwrap();
+    root.see(1, &[&old.revoked], &[&old.revoked]).unwrap_err();
+    root.check(&[(&old, KeyState::Revoked(day(1)))]);
+    for signer in [&old.key, &old.revoked, &other.key] {
+        root.see(2, &[signer], &[signer]).unwrap_err();
+        root.check(&[(&old, KeyState::Revoked(day(1)))]);
+        // Nor may anybody make the root insecure.
+        let anchors = root.tracker.anchors(&name("."), &root.configured);
+        let validator = Validator::new(anchors, Limits::default(), Sha1Policy::Validate);
+        let (mut validation, _) = validator.start(parse_question(". DNSKEY"), day(2));
+        let octets = Root::message(2, &[signer], &[signer]);
+        let step = validation.handle_answer(&parse_question(". DNSKEY"), &octets, day(2));
+        let Step::Done(verdict) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(verdict.status.word(), "bogus", "{}", verdict.status);
+    }
+}
+
+#[test]
+fn another_configured_key_counts_when_one_is_revoked() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    let text = format!(". IN DNSKEY {}", dnskey(&new.key));
+    root.configured.extend(TrustAnchors::parse(&text).unwrap());
+    root.see(0, &[&old.key], &[&old.key]).unwrap();
+    root.see(1, &[&old.revoked, &new.key], &[&old.revoked, &new.key])
+        .unwrap();
+    root.check(&[(&old, KeyState::Revoked(day(1))), (&new, KeyState::Valid)]);
+}
+
+#[test]
 fn the_number_of_keys_is_bounded() {
     let old = Pair::new();
     let many: Vec<Pair> = (0..20).map(|_| Pair::new()).collect();
@@ -171,6 +210,18 @@ impl Root {
         keys: &[&SigningKey<Bytes, KeyPair>],
         signers: &[&SigningKey<Bytes, KeyPair>],
     ) -> Result<(), String> {
+        let octets = Self::message(on, keys, signers);
+        self.tracker
+            .observe(&name("."), &self.configured, &octets, day(on))
+            .map_err(|status| status.to_string())
+    }
+
+    /// A key set of some day.
+    fn message(
+        on: u64,
+        keys: &[&SigningKey<Bytes, KeyPair>],
+        signers: &[&SigningKey<Bytes, KeyPair>],
+    ) -> Vec<u8> {
         let apex = name(".");
         let set: Vec<Record> = keys
             .iter()
@@ -186,10 +237,7 @@ impl Root {
             .extend(signers.iter().map(|key| signer.signature(key, &set)));
         let question = parse_question(". DNSKEY");
         assert_eq!(question.rtype, Rtype::DNSKEY);
-        let octets = reply.message(&question);
-        self.tracker
-            .observe(&apex, &self.configured, &octets, day(on))
-            .map_err(|status| status.to_string())
+        reply.message(&question)
     }
 
     #[track_caller]
