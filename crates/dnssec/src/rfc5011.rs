@@ -254,7 +254,14 @@ impl TrackedKey {
 
     /// Moves on a key that is not among those present; whether it is to be kept.
     fn miss_unless(&mut self, present: &[&Key], now: UnixTime) -> bool {
-        if present.iter().any(|key| self.is(key)) {
+        let is_present = |key: &&&Key| match self.state {
+            // In another role it is not the key that is waited for.
+            KeyState::AddPending(_) => self.is(key) && is_candidate(key),
+            KeyState::Missing(_) | KeyState::Removed | KeyState::Revoked(_) | KeyState::Valid => {
+                self.is(key)
+            }
+        };
+        if present.iter().any(|key| is_present(&key)) {
             return true;
         }
         match self.state {

@@ -70,6 +70,21 @@ fn a_new_key_that_is_missing_once_begins_anew() {
 }
 
 #[test]
+fn a_new_key_that_loses_its_sep_bit_for_a_while_begins_anew() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    root.see(1, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.see(20, &[&old.key, &new.zone_signing], &[&old.key])
+        .unwrap();
+    root.check(&[(&old, KeyState::Valid)]);
+    root.see(31, &[&old.key, &new.key], &[&old.key]).unwrap();
+    root.check(&[
+        (&old, KeyState::Valid),
+        (&new, KeyState::AddPending(day(31))),
+    ]);
+}
+
+#[test]
 fn a_key_set_that_no_trusted_key_signed_changes_nothing() {
     let (old, attacker) = (Pair::new(), Pair::new());
     let mut root = Root::trusting(&old);
@@ -164,11 +179,13 @@ fn a_tracker_survives_being_stored() {
     );
 }
 
-/// A key in both its forms.
+/// A key in all its forms.
 struct Pair {
     key: SigningKey<Bytes, KeyPair>,
     /// The same key with the REVOKE bit.
     revoked: SigningKey<Bytes, KeyPair>,
+    /// The same key without the SEP bit.
+    zone_signing: SigningKey<Bytes, KeyPair>,
 }
 
 impl Pair {
@@ -183,6 +200,7 @@ impl Pair {
         Self {
             key: with_flags(257),
             revoked: with_flags(257 | 128),
+            zone_signing: with_flags(256),
         }
     }
 }
