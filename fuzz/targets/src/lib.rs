@@ -6,8 +6,11 @@
 
 #![expect(
     clippy::missing_panics_doc,
+    clippy::panic,
     reason = "to panic where something does not hold is what a target is for"
 )]
+
+mod dnssec;
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,6 +51,11 @@ use byrnie_smtp::StartTls;
 use byrnie_smtp::TlsDemand;
 use byrnie_smtp::Transaction;
 use byrnie_smtp::replies;
+pub use dnssec::dnssec_denial;
+pub use dnssec::dnssec_drawing;
+pub use dnssec::dnssec_message;
+pub use dnssec::dnssec_validation;
+pub use dnssec::trust_anchor_state;
 use rustls_pki_types::CertificateDer;
 
 /// A target under its name, which is also that of its corpus.
@@ -68,6 +76,22 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "dane_chain",
         run: dane_chain,
+    },
+    Target {
+        name: "dnssec_denial",
+        run: dnssec_denial,
+    },
+    Target {
+        name: "dnssec_drawing",
+        run: dnssec_drawing,
+    },
+    Target {
+        name: "dnssec_message",
+        run: dnssec_message,
+    },
+    Target {
+        name: "dnssec_validation",
+        run: dnssec_validation,
     },
     Target {
         name: "domain_name",
@@ -116,6 +140,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "tlsa_wire",
         run: tlsa_wire,
+    },
+    Target {
+        name: "trust_anchor_state",
+        run: trust_anchor_state,
     },
     Target {
         name: "trust_anchors",

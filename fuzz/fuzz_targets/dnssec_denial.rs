@@ -1,0 +1,5 @@
+//! Any choice of true denial records in an answer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| byrnie_fuzz_targets::dnssec_denial(input));
