@@ -67,6 +67,7 @@ mod validation;
 mod validator;
 mod verdict;
 mod walk;
+mod wire;
 
 pub use algorithm::Sha1Policy;
 pub use anchor::ANCHORS_MAX;
@@ -86,6 +87,7 @@ pub use limits::Bound;
 pub use limits::Limits;
 pub use limits::Work;
 pub use message::BadMessage;
+pub use message::Place;
 pub use message::Question;
 pub use message::RecordSet;
 pub use rfc5011::AnchorTracker;

@@ -7,44 +7,39 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use domain::base::iana::Rtype;
-use domain::base::name::ParsedName;
-use domain::base::name::ToLabelIter;
-use domain::base::wire::ParseError;
-use domain::dep::octseq::Parser;
+
+use crate::wire::Cursor;
+use crate::wire::Unreadable;
 
 /// Reads the data of one record, which is all that is left in `data`; names come out uncompressed.
 ///
+/// Signatures and NSEC records must not have compressed names (RFC 4034, Sections 3.1.7 and 4.1.1);
+/// those that have are read all the same, since their signatures are over what comes out.
+///
 /// # Errors
 /// The data is too short or too long for its type, or a name in it is broken.
-pub(crate) fn read(rtype: Rtype, data: &mut Parser<'_, Bytes>) -> Result<Bytes, ParseError> {
+pub(crate) fn read(rtype: Rtype, data: &mut Cursor<'_>) -> Result<Bytes, Unreadable> {
     let Some(fields) = layout(rtype) else {
-        return Ok(data.parse_octets(data.remaining())?);
+        return data.octets(data.remaining());
     };
     let mut octets = Vec::with_capacity(data.remaining());
     for field in fields {
         match field {
-            Field::Octets(count) => octets.extend_from_slice(&data.parse_octets(*count)?),
+            Field::Octets(count) => octets.extend_from_slice(&data.octets(*count)?),
             Field::Text => {
-                let length = data.parse_u8()?;
+                let length = data.octet()?;
                 octets.push(length);
-                octets.extend_from_slice(&data.parse_octets(usize::from(length))?);
+                octets.extend_from_slice(&data.octets(usize::from(length))?);
             }
-            Field::Name | Field::NameAsIs => {
-                for label in ParsedName::parse(data)?.iter_labels() {
-                    octets.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
-                    octets.extend_from_slice(label.as_slice());
-                }
-            }
-            Field::Rest => octets.extend_from_slice(&data.parse_octets(data.remaining())?),
+            Field::Name | Field::NameAsIs => octets.extend_from_slice(data.name()?.as_slice()),
+            Field::Rest => octets.extend_from_slice(&data.octets(data.remaining())?),
         }
     }
     if data.remaining() > 0 {
-        return Err(ParseError::form_error("data behind the end of the record"));
+        return Err(data.fault("the record data goes on behind its end"));
     }
     if octets.len() > usize::from(u16::MAX) {
-        return Err(ParseError::form_error(
-            "record data longer than 65535 octets",
-        ));
+        return Err(data.fault("the record data is longer than 65,535 octets"));
     }
     Ok(octets.into())
 }
@@ -138,6 +133,7 @@ fn layout(rtype: Rtype) -> Option<&'static [Field]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::HEADER_OCTETS;
 
     #[test]
     fn names_of_old_types_are_lower_cased_and_others_are_not() {
@@ -164,27 +160,42 @@ mod tests {
 
     #[test]
     fn data_that_does_not_fit_its_type_is_an_error() {
-        for (rtype, data) in [
-            (Rtype::MX, &b""[..]),
-            (Rtype::MX, b"\x00\x0a"),
-            (Rtype::CNAME, b"\x00\x00"),
-            (Rtype::SOA, b"\x00\x00short"),
-            (Rtype::CNAME, b"\xc0\x00"),  // points to itself
-            (Rtype::CNAME, b"\x41a\x00"), // an unknown kind of label
-        ] {
-            let octets = Bytes::copy_from_slice(data);
-            assert!(
-                read(rtype, &mut Parser::from_ref(&octets)).is_err(),
-                "{data:?}"
-            );
+        check_fault(Rtype::MX, b"", (0, "the message ends too early"));
+        check_fault(Rtype::MX, b"\x00\x0a", (2, "the message ends too early"));
+        let behind = "the record data goes on behind its end";
+        check_fault(Rtype::CNAME, b"\x00\x00", (1, behind));
+        check_fault(
+            Rtype::SOA,
+            b"\x00\x00short",
+            (2, "the message ends too early"),
+        );
+        check_fault(Rtype::CNAME, b"\xc0\x0c", (0, "a name does not point back"));
+        check_fault(
+            Rtype::CNAME,
+            b"\x41a\x00",
+            (0, "a label of an unknown kind"),
+        );
+        check_fault(Rtype::RRSIG, &[0; 17], (0, "the message ends too early"));
+        check_fault(Rtype::NSEC, b"", (0, "the message ends too early"));
+
+        #[track_caller]
+        fn check_fault(rtype: Rtype, data: &[u8], expected: (usize, &'static str)) {
+            let why = read_behind_header(rtype, data).unwrap_err();
+            assert_eq!((why.offset - HEADER_OCTETS, why.what), expected, "{data:?}");
         }
     }
 
     #[track_caller]
     fn check(rtype: Rtype, data: &'static [u8], expected: &[u8]) {
-        let octets = Bytes::from_static(data);
-        let read = read(rtype, &mut Parser::from_ref(&octets)).unwrap();
+        let read = read_behind_header(rtype, data).unwrap();
         assert_eq!(read, data);
         assert_eq!(canonical(rtype, &read), expected);
+    }
+
+    fn read_behind_header(rtype: Rtype, data: &[u8]) -> Result<Bytes, Unreadable> {
+        let message = Bytes::from([&[0; HEADER_OCTETS], data].concat());
+        let mut cursor = Cursor::new(&message);
+        cursor.octets(HEADER_OCTETS)?;
+        read(rtype, &mut cursor)
     }
 }

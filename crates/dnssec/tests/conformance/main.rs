@@ -11,6 +11,8 @@ mod algorithms;
 mod bounds;
 mod damage;
 mod explanation;
+mod octets;
+mod rfc1035;
 mod rfc2181;
 mod rfc4035;
 mod rfc4509;
