@@ -83,15 +83,17 @@ impl RecordSet {
     }
 }
 
-/// The data of a record as in a zone file; the generic form of RFC 3597 where it does not parse.
+/// The data of a record as in a zone file; the generic form of RFC 3597 where it does not parse, or
+/// where what stands in it would not be plain text.
 fn presentation_of_data(rtype: Rtype, data: &Bytes) -> String {
     let parsed: Result<AllRecordData<Bytes, ParsedName<Bytes>>, _> =
         AllRecordData::parse_any_rdata(rtype, &mut Parser::from_ref(data));
-    match parsed {
-        Ok(parsed) => parsed.to_string(),
-        Err(_) => {
+    let text = parsed.map(|parsed| parsed.to_string());
+    match text {
+        Ok(text) if text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => text,
+        Ok(_) | Err(_) => {
             let hex: String = data.iter().map(|octet| format!("{octet:02X}")).collect();
-            format!("\\# {} {hex}", data.len())
+            format!("\\# {} {hex}", data.len()).trim_end().to_owned()
         }
     }
 }
@@ -513,6 +515,23 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(response.rcode, 16);
+    }
+
+    #[test]
+    fn data_is_shown_as_plain_text_whatever_it_holds() {
+        check_shown(Rtype::TXT, b"\x02a\x1b", "\"a\\027\"");
+        check_shown(Rtype::A, &[192, 0, 2, 1], "192.0.2.1");
+        check_shown(Rtype::A, &[192, 0, 2], "\\# 3 C00002");
+        check_shown(Rtype::A, &[], "\\# 0");
+        // A dohpath, which nothing escapes: RFC 9461, Section 5.
+        let controls = b"\x00\x01\x00\x00\x07\x00\x04\x1b[2J";
+        check_shown(Rtype::SVCB, controls, "\\# 11 000100000700041B5B324A");
+
+        #[track_caller]
+        fn check_shown(rtype: Rtype, data: &[u8], expected: &str) {
+            let data = Bytes::copy_from_slice(data);
+            assert_eq!(presentation_of_data(rtype, &data), expected);
+        }
     }
 
     fn read(hex: &[&str]) -> Result<Response, BadMessage> {
