@@ -143,7 +143,10 @@ impl Tree {
         if zone.dname_above(owner).is_some() {
             return Truth::Elsewhere;
         }
-        let Some((source, _)) = zone.source(owner) else {
+        let is_left_out =
+            zone.is_cut(owner) && !zone.sets.contains_key(&(owner.clone(), Rtype::DS));
+        let source = zone.source(owner);
+        let Some((source, _)) = source.filter(|_| zone.kind != Kind::OptOut || !is_left_out) else {
             return if zone.kind == Kind::OptOut {
                 Truth::Unsigned
             } else {
