@@ -11,6 +11,7 @@ use bytes::Bytes;
 use domain::base::Name;
 use domain::base::iana::Rtype;
 
+use crate::chain::Cut;
 use crate::chain::KnownCut;
 use crate::denial::Absence;
 use crate::denial::CutDenial;
@@ -23,33 +24,54 @@ use crate::nsec3::Nsec3Proof;
 use crate::verdict::Failure;
 
 /// Something that may be kept for some time.
-pub(crate) trait Expire {
+pub(crate) trait Keep {
     /// Until when.
     fn expires(&self) -> UnixTime;
+
+    /// About how much memory it takes.
+    fn octets(&self) -> usize;
 }
 
-impl Expire for KnownCut {
+impl Keep for KnownCut {
     fn expires(&self) -> UnixTime {
         self.expires
     }
+
+    fn octets(&self) -> usize {
+        let zone = match &self.cut {
+            Cut::Secure(zone) => zone.octets(),
+            Cut::Insecure(_) | Cut::Absent | Cut::NothingBelow => 0,
+        };
+        let link = self.link.as_ref().map_or(0, |link| link.octets());
+        size_of::<Self>() + zone + link
+    }
 }
 
-/// Proofs by name, at most a given number.
+/// Proofs by name, bounded by entries and by octets.
 ///
 /// It consists of two generations. New proofs, and old ones that are used again, go to the young
-/// one; when that is half of the bound, it becomes the old one, and the old one is dropped. So what
+/// one; when that is half of a bound, it becomes the old one, and the old one is dropped. So what
 /// is used stays, and no operation takes longer than the others.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
-    entries_max: usize,
+    bounds: Bounds,
     generations: Mutex<Generations<T>>,
 }
 
-impl<T: Clone + Expire> Cache<T> {
+/// How much a cache may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// At most so many proofs.
+    pub(crate) entries_max: usize,
+    /// At most about so many octets; what takes more than half of them by itself is not kept.
+    pub(crate) octets_max: usize,
+}
+
+impl<T: Clone + Keep> Cache<T> {
     /// An empty cache.
-    pub(crate) fn new(entries_max: usize) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
-            entries_max,
+            bounds,
             generations: Mutex::default(),
         }
     }
@@ -57,20 +79,20 @@ impl<T: Clone + Expire> Cache<T> {
     /// What is proven about a name, if it may still be used.
     pub(crate) fn get(&self, name: &Name<Bytes>, now: UnixTime) -> Option<T> {
         let mut generations = self.lock();
-        if let Some(known) = generations.young.get(name) {
+        if let Some(known) = generations.young.entries.get(name) {
             return (known.expires() > now).then(|| known.clone());
         }
-        let (name, known) = generations.old.remove_entry(name)?;
+        let (name, known) = generations.old.remove(name)?;
         if known.expires() <= now {
             return None;
         }
-        generations.insert(name, known.clone(), self.entries_max);
+        generations.insert(name, known.clone(), self.bounds);
         Some(known)
     }
 
     /// Keeps what was proven about a name.
     pub(crate) fn insert(&self, name: Name<Bytes>, known: T) {
-        self.lock().insert(name, known, self.entries_max);
+        self.lock().insert(name, known, self.bounds);
     }
 
     /// Forgets what was proven about a name.
@@ -88,7 +110,7 @@ impl<T: Clone + Expire> Cache<T> {
     /// The number of proofs kept.
     pub(crate) fn len(&self) -> usize {
         let generations = self.lock();
-        generations.young.len() + generations.old.len()
+        generations.young.entries.len() + generations.old.entries.len()
     }
 
     /// The generations; a panic elsewhere leaves them whole, as each change is a single insertion.
@@ -102,37 +124,76 @@ impl<T: Clone + Expire> Cache<T> {
 /// The two halves of the cache.
 #[derive(Debug)]
 struct Generations<T> {
-    young: HashMap<Name<Bytes>, T>,
-    old: HashMap<Name<Bytes>, T>,
+    young: Generation<T>,
+    old: Generation<T>,
 }
 
 impl<T> Default for Generations<T> {
     fn default() -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: Generation::default(),
+            old: Generation::default(),
         }
     }
 }
 
-impl<T> Generations<T> {
-    /// Puts a proof among the young ones.
-    fn insert(&mut self, name: Name<Bytes>, known: T, entries_max: usize) {
-        if entries_max == 0 {
+impl<T: Keep> Generations<T> {
+    /// Puts a proof among the young ones, unless it is too heavy.
+    fn insert(&mut self, name: Name<Bytes>, known: T, bounds: Bounds) {
+        self.young.remove(&name);
+        self.old.remove(&name);
+        let octets = octets(&name, &known);
+        let octets_max = bounds.octets_max / 2;
+        if bounds.entries_max == 0 || octets > octets_max {
             return;
         }
-        let half = (entries_max / 2).max(1);
-        if self.young.len() >= half && !self.young.contains_key(&name) {
+        let half = (bounds.entries_max / 2).max(1);
+        if self.young.entries.len() >= half || self.young.octets + octets > octets_max {
             self.old = std::mem::take(&mut self.young);
         }
-        self.old.remove(&name);
         // One entry has no other half.
-        if self.old.len() >= entries_max {
-            self.old.clear();
+        if self.old.entries.len() >= bounds.entries_max {
+            self.old = Generation::default();
         }
-        self.young.insert(name, known);
+        self.young.octets += octets;
+        self.young.entries.insert(name, known);
     }
 }
+
+/// One half of the cache.
+///
+/// Invariant: `octets` is the sum over the entries.
+#[derive(Debug)]
+struct Generation<T> {
+    entries: HashMap<Name<Bytes>, T>,
+    octets: usize,
+}
+
+impl<T> Default for Generation<T> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            octets: 0,
+        }
+    }
+}
+
+impl<T: Keep> Generation<T> {
+    /// Takes a proof out.
+    fn remove(&mut self, name: &Name<Bytes>) -> Option<(Name<Bytes>, T)> {
+        let (name, known) = self.entries.remove_entry(name)?;
+        self.octets -= octets(&name, &known);
+        Some((name, known))
+    }
+}
+
+/// About how much memory an entry takes.
+fn octets<T: Keep>(name: &Name<Bytes>, known: &T) -> usize {
+    ENTRY_OCTETS + name.len() + known.octets()
+}
+
+/// About how much memory an entry takes beside its content.
+const ENTRY_OCTETS: usize = 128;
 
 /// A zone that was bogus just now.
 #[derive(Clone, Debug)]
@@ -143,9 +204,15 @@ pub(crate) struct BrokenZone {
     pub(crate) expires: UnixTime,
 }
 
-impl Expire for BrokenZone {
+impl Keep for BrokenZone {
     fn expires(&self) -> UnixTime {
         self.expires
+    }
+    /// A fault names the record and its signer, each by a name of its own.
+    fn octets(&self) -> usize {
+        let fault = &self.fault;
+        let signer = fault.signature.as_ref().map_or(0, |id| id.signer.len());
+        size_of::<Self>() + fault.record.name.len() + signer
     }
 }
 
@@ -232,21 +299,24 @@ impl KnownDenials {
     }
 }
 
-impl Expire for KnownDenials {
+impl Keep for KnownDenials {
     fn expires(&self) -> UnixTime {
         self.0.expires
+    }
+
+    fn octets(&self) -> usize {
+        size_of::<Denials>() + self.0.nsec.octets() + self.0.nsec3.octets()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Cut;
     use crate::message::RecordSet;
 
     #[test]
     fn the_bound_holds_and_what_is_used_stays() {
-        let cache = Cache::new(10);
+        let cache = Cache::new(ENTRIES_10);
         cache.insert(name(0), known(9));
         for number in 1..100 {
             cache.insert(name(number), known(9));
@@ -259,7 +329,10 @@ mod tests {
     #[test]
     fn the_bound_holds_also_where_there_are_no_halves() {
         for entries_max in 0..6 {
-            let cache = Cache::new(entries_max);
+            let cache = Cache::new(Bounds {
+                entries_max,
+                octets_max: 1_000_000,
+            });
             for number in 0..20 {
                 cache.insert(name(number), known(9));
                 assert!(cache.len() <= entries_max, "{entries_max}");
@@ -271,8 +344,35 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_on_octets_holds_and_what_is_too_heavy_is_not_kept() {
+        let cache = Cache::new(Bounds {
+            entries_max: 1_000,
+            octets_max: 10_000,
+        });
+        for number in 0..1_000 {
+            cache.insert(
+                name(number),
+                Heavy(usize::try_from(number % 4).unwrap() * 1_000),
+            );
+            let generations = cache.lock();
+            let mut held = 0;
+            for generation in [&generations.young, &generations.old] {
+                let sum = generation.entries.iter();
+                let sum: usize = sum.map(|(name, known)| octets(name, known)).sum();
+                assert_eq!(sum, generation.octets);
+                held += sum;
+            }
+            assert!(held <= 10_000, "{held}");
+            assert!(held >= 128, "{held}");
+        }
+        cache.insert(name(1_001), Heavy(1));
+        cache.insert(name(1_001), Heavy(5_000));
+        assert!(cache.get(&name(1_001), UnixTime(0)).is_none());
+    }
+
+    #[test]
     fn what_expired_is_gone() {
-        let cache = Cache::new(10);
+        let cache = Cache::new(ENTRIES_10);
         cache.insert(name(0), known(9));
         assert!(cache.get(&name(0), UnixTime(8)).is_some());
         assert!(cache.get(&name(0), UnixTime(9)).is_none());
@@ -303,6 +403,25 @@ mod tests {
             assert_eq!(known.expires(), expires);
         }
     }
+
+    /// Something of which only the weight matters.
+    #[derive(Clone)]
+    struct Heavy(usize);
+
+    impl Keep for Heavy {
+        fn expires(&self) -> UnixTime {
+            UnixTime(1)
+        }
+
+        fn octets(&self) -> usize {
+            self.0
+        }
+    }
+
+    const ENTRIES_10: Bounds = Bounds {
+        entries_max: 10,
+        octets_max: 1_000_000,
+    };
 
     fn known(expires: u64) -> KnownCut {
         KnownCut {

@@ -40,6 +40,14 @@ pub(crate) struct Zone {
     pub(crate) keys: Vec<Key>,
 }
 
+impl Zone {
+    /// About how much memory it takes.
+    pub(crate) fn octets(&self) -> usize {
+        let keys: usize = self.keys.iter().map(Key::octets).sum();
+        size_of::<Self>() + self.apex.len() + keys
+    }
+}
+
 /// What is proven about one name as a zone cut.
 #[derive(Clone, Debug)]
 pub(crate) enum Cut {

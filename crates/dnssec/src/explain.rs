@@ -45,6 +45,18 @@ impl Link {
             verdict: LinkVerdict::Bogus(fault),
         }
     }
+
+    /// About how much memory it takes.
+    pub(crate) fn octets(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.ds)
+            + size_of_val(&*self.keys)
+            + self.zone.len()
+            + self
+                .signature
+                .as_ref()
+                .map_or(0, |signature| signature.signer.len())
+    }
 }
 
 /// What became of one zone.

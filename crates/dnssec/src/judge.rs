@@ -11,7 +11,7 @@ use domain::base::iana::Rtype;
 use domain::rdata::Nsec3param;
 use domain::rdata::Soa;
 
-use crate::cache::Expire;
+use crate::cache::Keep as _;
 use crate::denial::Absence;
 use crate::denial::Denial;
 use crate::denial::WildcardProof;

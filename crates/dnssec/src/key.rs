@@ -44,6 +44,11 @@ impl Key {
         }
     }
 
+    /// About how much memory it takes: the record, and several times as much to be ready.
+    pub(crate) fn octets(&self) -> usize {
+        size_of::<Self>() + READY_OCTETS + 4 * self.dnskey.public_key().len()
+    }
+
     /// Whether the record may verify signatures over zone data at all.
     ///
     //= https://www.rfc-editor.org/rfc/rfc4034#section-2.1.1
@@ -215,6 +220,9 @@ const DER_INTEGER: u8 = 0x02;
 
 /// ITU-T X.690, Section 8.9.
 const DER_SEQUENCE: u8 = 0x30;
+
+/// About what a key takes that is ready to verify, whatever its size.
+const READY_OCTETS: usize = 600;
 
 #[cfg(test)]
 mod tests {

@@ -40,10 +40,14 @@ pub struct Limits {
     pub zones_ahead_max: usize,
     /// Zones and proofs kept for other validations. Default 100,000.
     pub cache_entries_max: usize,
+    /// About how many octets these may take, and bogus zones beside them. Default 64 MiB.
+    pub cache_octets_max: usize,
     /// Zones whose denial records are kept to answer other questions; 0 keeps none. Default 1,000.
     pub denial_zones_max: usize,
     /// Denial records kept for one zone; when there are more, it begins anew. Default 256.
     pub denials_per_zone_max: usize,
+    /// About how many octets denial records may take, of all zones. Default 16 MiB.
+    pub denial_octets_max: usize,
     /// The longest time that denial records are kept to answer other questions. Default 3 hours: what
     /// RFC 2308, Section 5 has found to work well.
     pub denial_ttl_max: Duration,
@@ -79,8 +83,10 @@ impl Default for Limits {
             questions_ahead_max: 12,
             zones_ahead_max: 0,
             cache_entries_max: 100_000,
+            cache_octets_max: 64 * 1024 * 1024,
             denial_zones_max: 1_000,
             denials_per_zone_max: 256,
+            denial_octets_max: 16 * 1024 * 1024,
             denial_ttl_max: Duration::from_secs(3 * 3_600),
             broken_zones_max: 1_000,
             broken_zone_ttl: Duration::from_secs(30),

@@ -42,6 +42,14 @@ impl NsecProof {
             .extend(records.map(|(owner, span)| (owner.clone(), span.clone())));
     }
 
+    /// About how much memory they take.
+    pub(crate) fn octets(&self) -> usize {
+        let of_one = |span: &Span| {
+            size_of::<Span>() + span.owner.len() + span.next.len() + span.types.as_slice().len()
+        };
+        self.records.values().map(of_one).sum()
+    }
+
     /// The number of records.
     pub(crate) fn len(&self) -> usize {
         self.records.len()

@@ -80,6 +80,12 @@ impl Nsec3Proof {
         }
     }
 
+    /// About how much memory they take.
+    pub(crate) fn octets(&self) -> usize {
+        let of_one = |span: &Span| size_of::<(Hash, Span)>() + span.types.as_slice().len();
+        self.records.values().map(of_one).sum()
+    }
+
     /// The number of records.
     pub(crate) fn len(&self) -> usize {
         self.records.len()

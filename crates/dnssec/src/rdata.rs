@@ -16,11 +16,13 @@ use crate::wire::Unreadable;
 /// Signatures and NSEC records must not have compressed names (RFC 4034, Sections 3.1.7 and 4.1.1);
 /// those that have are read all the same, since their signatures are over what comes out.
 ///
+/// The octets are a copy, so that what is kept of a record does not keep the whole message.
+///
 /// # Errors
 /// The data is too short or too long for its type, or a name in it is broken.
 pub(crate) fn read(rtype: Rtype, data: &mut Cursor<'_>) -> Result<Bytes, Unreadable> {
     let Some(fields) = layout(rtype) else {
-        return data.octets(data.remaining());
+        return Ok(Bytes::copy_from_slice(&data.octets(data.remaining())?));
     };
     let mut octets = Vec::with_capacity(data.remaining());
     for field in fields {

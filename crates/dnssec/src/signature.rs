@@ -91,7 +91,7 @@ impl Verifier<'_> {
                 Err(rule) => {
                     failures += work.signature_checks - checks_before;
                     if nearest.as_ref().is_none_or(|(nearest, _)| *nearest < rule) {
-                        nearest = Some((rule, id(signature)));
+                        nearest = Some((rule, self.id(signature)));
                     }
                 }
             }
@@ -190,7 +190,7 @@ impl Verifier<'_> {
         let left = expiration.since(self.now).min(self.limits.ttl_max);
         let labels = usize::from(signature.labels());
         Verified {
-            id: id(signature),
+            id: self.id(signature),
             inception: self.time(signature.inception()),
             expiration,
             // RFC 4035, Section 5.3.3: the least of the TTL as received, the original TTL and what
@@ -201,6 +201,15 @@ impl Verifier<'_> {
                 .min(seconds(left)),
             wildcard_encloser: (labels < name::signed_labels(&set.owner))
                 .then(|| name::ancestor(&set.owner, labels)),
+        }
+    }
+
+    /// What tells a signature of the zone apart; the zone's own name in it keeps no message.
+    fn id(&self, signature: &Rrsig<Bytes, Name<Bytes>>) -> SignatureId {
+        SignatureId {
+            signer: self.zone.clone(),
+            algorithm: signature.algorithm(),
+            key_tag: signature.key_tag(),
         }
     }
 
@@ -256,15 +265,6 @@ fn signed_data(set: &RecordSet, signature: &Rrsig<Bytes, Name<Bytes>>) -> Vec<u8
         data.extend_from_slice(&record);
     }
     data
-}
-
-/// What tells a signature apart.
-fn id(signature: &Rrsig<Bytes, Name<Bytes>>) -> SignatureId {
-    SignatureId {
-        signer: signature.signer_name().clone(),
-        algorithm: signature.algorithm(),
-        key_tag: signature.key_tag(),
-    }
 }
 
 /// Whole seconds, as many as fit.

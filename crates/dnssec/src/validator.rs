@@ -8,6 +8,7 @@ use domain::base::Name;
 
 use crate::algorithm::Sha1Policy;
 use crate::anchor::TrustAnchors;
+use crate::cache::Bounds;
 use crate::cache::BrokenZone;
 use crate::cache::Cache;
 use crate::cache::KnownDenials;
@@ -48,9 +49,18 @@ impl Validator {
     pub fn new(anchors: TrustAnchors, limits: Limits, sha1: Sha1Policy) -> Self {
         Self(Arc::new(Shared {
             anchors,
-            cuts: Cache::new(limits.cache_entries_max),
-            denials: Cache::new(limits.denial_zones_max),
-            broken: Cache::new(limits.broken_zones_max),
+            cuts: Cache::new(Bounds {
+                entries_max: limits.cache_entries_max,
+                octets_max: limits.cache_octets_max,
+            }),
+            denials: Cache::new(Bounds {
+                entries_max: limits.denial_zones_max,
+                octets_max: limits.denial_octets_max,
+            }),
+            broken: Cache::new(Bounds {
+                entries_max: limits.broken_zones_max,
+                octets_max: limits.cache_octets_max,
+            }),
             limits,
             sha1,
         }))

@@ -10,7 +10,7 @@ use domain::base::iana::Rtype;
 
 use crate::anchor::TrustAnchor;
 use crate::cache::BrokenZone;
-use crate::cache::Expire;
+use crate::cache::Keep as _;
 use crate::chain::Cut;
 use crate::chain::KeyProof;
 use crate::chain::KnownCut;

@@ -31,7 +31,7 @@ pub struct DnsConfig {
     /// How long a lookup may take in all, aliases and chain of trust included; default 12 s.
     pub lookup_timeout: Duration,
     /// What the cache of answers may hold. The validator's cache of proven zones and names may have a
-    /// quarter as many entries on top.
+    /// quarter as many entries and about as many octets on top, its denials a quarter as many octets.
     pub cache: CacheBounds,
     /// How long answers may be kept.
     pub ttl: TtlBounds,

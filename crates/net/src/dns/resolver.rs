@@ -749,7 +749,7 @@ fn validator(
 ) -> Validator {
     let bounds = CacheBounds {
         entries_max: cache.entries_max / PROOFS_SHARE,
-        octets_max: cache.octets_max / PROOFS_SHARE,
+        octets_max: cache.octets_max,
     };
     let source = Source::new(upstreams, Arc::clone(clock), ttl, bounds);
     Validator::new(anchors.clone(), source, Arc::clone(clock), ttl, bounds)

@@ -59,7 +59,9 @@ impl Validator {
             hops_max: ALIASES_MAX,
             zones_ahead_max: ZONES_AHEAD_MAX,
             cache_entries_max: bounds.entries_max,
+            cache_octets_max: bounds.octets_max,
             denial_zones_max: bounds.entries_max / ENTRIES_PER_DENIAL_ZONE,
+            denial_octets_max: bounds.octets_max / OCTETS_PER_DENIAL_OCTET,
             denial_ttl_max: ttl.negative_ceiling,
             ttl_max: ttl.ceiling,
             ..Limits::default()
@@ -153,6 +155,9 @@ const ZONES_AHEAD_MAX: usize = 2;
 
 /// For one zone with denials that answer other questions there may be so many proven zones and names.
 const ENTRIES_PER_DENIAL_ZONE: usize = 10;
+
+/// For one octet of such denials there may be so many of proven zones and names.
+const OCTETS_PER_DENIAL_OCTET: usize = 4;
 
 /// The pause between two renewals of what is known.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
