@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -33,9 +34,9 @@ pub(super) struct Cache<K, V> {
     /// What may not be exceeded.
     bounds: CacheBounds,
     /// The entries, expired ones included until they are replaced or evicted.
-    slots: HashMap<K, Slot<V>>,
+    slots: HashMap<Arc<K>, Slot<V>>,
     /// The order in which entries are looked at for eviction.
-    order: VecDeque<K>,
+    order: VecDeque<Arc<K>>,
     /// About how much memory the entries take.
     octets: usize,
 }
@@ -53,7 +54,7 @@ struct Slot<V> {
     used: bool,
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
+impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// An empty cache.
     pub(super) fn new(bounds: CacheBounds) -> Self {
         Self {
@@ -90,9 +91,14 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             used: false,
         };
         self.octets += weight;
-        match self.slots.insert(key.clone(), slot) {
-            Some(old) => self.octets -= old.weight,
-            None => self.order.push_back(key),
+        if let Some(old) = self.slots.get_mut(&key) {
+            self.octets -= old.weight;
+            *old = slot;
+        } else {
+            // Names take a good part of the memory, so each is there but once.
+            let key = Arc::new(key);
+            self.slots.insert(Arc::clone(&key), slot);
+            self.order.push_back(key);
         }
         self.shrink();
     }
