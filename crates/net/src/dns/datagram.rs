@@ -18,6 +18,7 @@ use domain::net::client::request::RequestMessage;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
+use super::message::is_whole;
 use super::stats::DnsStats;
 
 /// The datagrams to and from one upstream.
@@ -108,11 +109,12 @@ async fn receive(socket: &UdpSocket, request: &RequestMessage<Vec<u8>>) -> io::R
         if !request.is_answer(answer.for_slice()) {
             continue;
         }
+        // What is cut off without saying so is as good as what says it.
         //= https://www.rfc-editor.org/rfc/rfc2181#section-9
         //# When a DNS client receives a reply with TC
         //# set, it should ignore that response, and query again, using a
         //# mechanism, such as a TCP connection, that will permit larger replies.
-        return Ok(if answer.header().tc() {
+        return Ok(if answer.header().tc() || !is_whole(&answer) {
             Received::Unfit
         } else {
             Received::Whole(answer)

@@ -229,6 +229,12 @@ pub(super) enum DenialKind {
     NxDomain,
 }
 
+/// Whether every record that the header counts is there.
+pub(super) fn is_whole(message: &Message<Bytes>) -> bool {
+    message.question().all(|question| question.is_ok())
+        && message.iter().all(|record| record.is_ok())
+}
+
 /// Finds the way from a question to its end through an answer.
 ///
 /// The caller has looked at the rcode: it is NOERROR or NXDOMAIN.

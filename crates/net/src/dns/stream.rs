@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 
 use super::config::InvalidDnsConfig;
 use super::config::Transport;
+use super::message::is_whole;
 use crate::clock::Clock;
 
 /// The connections to one upstream.
@@ -169,7 +170,7 @@ impl Streams {
         stream.read_exact(&mut answer).await?;
         let answer = Message::from_octets(Bytes::from(answer))
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a broken message came"))?;
-        if !request.is_answer(answer.for_slice()) {
+        if !request.is_answer(answer.for_slice()) || !is_whole(&answer) {
             let why = "what came is no answer to the question";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
