@@ -9,11 +9,19 @@ mod bed;
 #[cfg(test)]
 mod caching;
 #[cfg(test)]
+mod datagrams;
+#[cfg(test)]
 mod denials;
 #[cfg(test)]
 mod forgeries;
 #[cfg(test)]
 mod probing;
+#[cfg(test)]
+mod relay;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod stripping;
 #[cfg(test)]
 mod trust_ad;
 #[cfg(test)]
