@@ -10,8 +10,9 @@
 //! | [`Spool`] | what the daemon does with messages and deliveries |
 //! | [`QueueCommands`] | what people do with the queue, while the daemon runs or not |
 //! | [`StsRecords`] | MTA-STS policies that survive a restart |
+//! | [`AnchorRecords`] | trust anchors as their zones have changed them |
 //! | [`Incoming`] | a message on its way in, in bounded pieces |
-//! | [`SqliteStore`] | all three in one SQLite database |
+//! | [`SqliteStore`] | all four in one SQLite database |
 //!
 //! ```text
 //!            insert            claim            finish: nothing left
@@ -23,6 +24,7 @@
 //!
 //! Nothing here reads a clock: callers pass the time.
 
+mod anchors;
 mod command;
 mod delivery;
 mod error;
@@ -33,6 +35,8 @@ mod spool;
 mod sqlite;
 mod sts;
 
+pub use anchors::AnchorRecord;
+pub use anchors::AnchorRecords;
 pub use command::DeliveryView;
 pub use command::ListFilter;
 pub use command::Listed;

@@ -1,5 +1,6 @@
 //! The store in one SQLite database.
 
+mod anchors;
 mod commands;
 mod spool;
 mod sts;
@@ -320,10 +321,10 @@ const FILE_MODE: u32 = 0o600;
 const APPLICATION_ID: i64 = 0x6279_726e;
 
 /// Each step leads from one schema version to the next; the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("anchors.sql")];
 
 /// The schema version that this program works with.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// Connections that read, each with its own thread.
 const READERS: usize = 2;

@@ -23,9 +23,12 @@ use proptest::proptest;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::APPLICATION_ID;
 use super::DATABASE_FILE;
 use super::SqliteOptions;
 use super::SqliteStore;
+use crate::AnchorRecord;
+use crate::AnchorRecords;
 use crate::AttemptEnd;
 use crate::AttemptOutcome;
 use crate::CHUNK_OCTETS;
@@ -426,10 +429,11 @@ async fn a_call_that_failed_changed_nothing() {
         spool.run(
             "CREATE TRIGGER broken_1 BEFORE INSERT ON pieces BEGIN SELECT raise(ABORT, 'broken'); END;
              CREATE TRIGGER broken_2 BEFORE INSERT ON sts_policies BEGIN SELECT raise(ABORT, 'broken'); END;
+             CREATE TRIGGER broken_4 BEFORE INSERT ON anchors BEGIN SELECT raise(ABORT, 'broken'); END;
              CREATE TRIGGER broken_3 BEFORE UPDATE ON counters BEGIN SELECT raise(ABORT, 'broken'); END;",
         );
         assert!(spool.call(call, &claim, id).await.is_err(), "{call:?}");
-        spool.run("DROP TRIGGER broken_1; DROP TRIGGER broken_2; DROP TRIGGER broken_3;");
+        spool.run("DROP TRIGGER broken_1; DROP TRIGGER broken_2; DROP TRIGGER broken_3; DROP TRIGGER broken_4;");
         assert_eq!(spool.dump(), before, "{call:?}");
         let spool = spool.crash();
         assert_eq!(spool.dump(), before, "{call:?} and a crash");
@@ -604,7 +608,7 @@ fn what_is_no_spool_of_this_version_is_refused() {
     fs::write(&path, "").unwrap();
     assert_eq!(
         attach(),
-        Err(StoreError::OlderSchema { found: 0, known: 1 })
+        Err(StoreError::OlderSchema { found: 0, known: 2 })
     );
     assert_eq!(open(), Ok(()));
     assert_eq!(attach(), Ok(()));
@@ -613,11 +617,11 @@ fn what_is_no_spool_of_this_version_is_refused() {
     run("PRAGMA user_version = 99");
     let newer = StoreError::NewerSchema {
         found: 99,
-        known: 1,
+        known: 2,
     };
     assert_eq!(open(), Err(newer.clone()));
     assert_eq!(attach(), Err(newer));
-    run("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    run("PRAGMA user_version = 2; PRAGMA application_id = 7");
     assert_eq!(open(), Err(StoreError::NotASpool));
     for rest in ["-wal", "-shm"] {
         _ = fs::remove_file(directory.path().join(format!("{DATABASE_FILE}{rest}")));
@@ -830,6 +834,61 @@ async fn policies_survive_and_are_bounded() {
         spool.store.stale_sts_records(LATER, 9).await,
         Err(StoreError::Damaged(_))
     ));
+}
+
+#[tokio::test]
+async fn anchors_survive_and_are_not_read_when_damaged() {
+    let spool = TestSpool::new();
+    for state in ["first", "second"] {
+        let record = anchor_record(state);
+        spool.store.put_anchor_record(record).await.unwrap();
+    }
+    let spool = spool.crash();
+    let kept = spool.store.anchor_record("example.").await;
+    assert_eq!(kept, Ok(Some(anchor_record("second"))));
+    assert_eq!(spool.store.anchor_record(".").await, Ok(None));
+    for damage in [
+        "UPDATE anchors SET state = 'secord'",
+        "UPDATE anchors SET zone = '.'",
+        "UPDATE anchors SET checksum = x'00'",
+    ] {
+        spool.run(damage);
+        let zone = if damage.contains("zone") {
+            "."
+        } else {
+            "example."
+        };
+        let read = spool.store.anchor_record(zone).await;
+        let damaged = StoreError::Damaged(format!("the trust anchor of {zone}"));
+        assert_eq!(read, Err(damaged), "{damage}");
+        let mut healed = anchor_record("third");
+        healed.zone = zone.to_owned();
+        spool.store.put_anchor_record(healed.clone()).await.unwrap();
+        assert_eq!(spool.store.anchor_record(zone).await, Ok(Some(healed)));
+        spool.run("DELETE FROM anchors");
+        let record = anchor_record("second");
+        spool.store.put_anchor_record(record).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_spool_of_the_first_version_is_brought_to_this_one() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join(DATABASE_FILE);
+    let old = include_str!("schema.sql");
+    let first =
+        format!("{old}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(&first)
+        .unwrap();
+    let options = SqliteOptions::in_directory(directory.path());
+    assert_eq!(
+        SqliteStore::attach(options.clone()).map(|_| ()),
+        Err(StoreError::OlderSchema { found: 1, known: 2 })
+    );
+    let store = SqliteStore::open(options).unwrap();
+    store.put_anchor_record(anchor_record("x")).await.unwrap();
 }
 
 #[tokio::test]
@@ -1146,10 +1205,11 @@ enum Call {
     Hold,
     Release,
     PutSts,
+    PutAnchor,
 }
 
 impl Call {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Insert,
         Self::Stage,
         Self::FinishDeferred,
@@ -1161,6 +1221,7 @@ impl Call {
         Self::Hold,
         Self::Release,
         Self::PutSts,
+        Self::PutAnchor,
     ];
 }
 
@@ -1272,6 +1333,7 @@ impl TestSpool {
             }
             Call::Hold => store.hold(Selection::All).await.map(|_| ()),
             Call::Release => store.release(Selection::All, NOW).await.map(|_| ()),
+            Call::PutAnchor => store.put_anchor_record(anchor_record("{}")).await,
             Call::PutSts => store.put_sts_record(sts_record("a.example", NOW)).await,
         }
     }
@@ -1315,8 +1377,7 @@ impl TestSpool {
     /// Every row of every table.
     fn dump(&self) -> Vec<String> {
         let connection = self.connection();
-        let tables =
-            "messages pieces deliveries recipients next_hops counters receipts sts_policies";
+        let tables = "messages pieces deliveries recipients next_hops counters receipts sts_policies anchors";
         let mut rows = Vec::new();
         for table in tables.split(' ') {
             let mut statement = connection
@@ -1417,6 +1478,13 @@ fn deliveries(recipients: &[&str]) -> Vec<NewDelivery> {
         }
     }
     deliveries
+}
+
+fn anchor_record(state: &str) -> AnchorRecord {
+    AnchorRecord {
+        zone: String::from("example."),
+        state: String::from(state),
+    }
 }
 
 fn sts_record(name: &str, fetched_at: UnixTime) -> StsRecord {
