@@ -18,7 +18,7 @@ use crate::key::Key;
 use crate::name;
 
 /// The trust anchors and negative trust anchors of a validator.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TrustAnchors {
     anchors: Vec<TrustAnchor>,
     negative: Vec<Name<Bytes>>,
@@ -70,11 +70,12 @@ impl TrustAnchors {
         }
     }
 
-    /// Trusts these keys of a zone, and no others.
-    pub(crate) fn replace(&mut self, zone: &Name<Bytes>, keys: Vec<Dnskey<Bytes>>) {
+    /// Trusts a key of a zone as well.
+    pub(crate) fn trust(&mut self, zone: &Name<Bytes>, key: Dnskey<Bytes>) {
         let anchor = self.at(zone.clone());
-        anchor.ds.clear();
-        anchor.keys = keys;
+        if !anchor.keys.contains(&key) {
+            anchor.keys.push(key);
+        }
     }
 
     /// Trusts these keys of a zone no longer.
@@ -114,6 +115,32 @@ impl TrustAnchors {
     /// The zones that have an anchor, each once.
     pub fn zones(&self) -> impl Iterator<Item = &Name<Bytes>> {
         self.anchors.iter().map(|anchor| &anchor.zone)
+    }
+
+    /// The zones that have an anchor and are validated: no negative anchor covers them.
+    pub fn validated_zones(&self) -> impl Iterator<Item = &Name<Bytes>> {
+        self.zones().filter(|zone| self.negative(zone).is_none())
+    }
+
+    /// The anchors of a zone in presentation form, without its name, in a fixed order.
+    #[must_use]
+    pub fn records(&self, zone: &Name<Bytes>) -> Vec<String> {
+        let mut records = Vec::new();
+        for anchor in self.anchors.iter().filter(|anchor| anchor.zone == zone) {
+            records.extend(anchor.ds.iter().map(|ds| format!("DS {ds}")));
+            records.extend(anchor.keys.iter().map(|key| format!("DNSKEY {key}")));
+        }
+        records.sort();
+        records
+    }
+
+    /// Whether a chain can begin at a zone: it has an anchor, and not all of its keys are revoked.
+    #[must_use]
+    pub fn is_alive(&self, zone: &Name<Bytes>) -> bool {
+        let anchor = self.anchors.iter().find(|anchor| anchor.zone == zone);
+        anchor.is_some_and(|anchor| {
+            !anchor.ds.is_empty() || anchor.keys.iter().any(|key| !key.is_revoked())
+        })
     }
 
     /// The deepest anchor at or above a name.
@@ -156,7 +183,7 @@ impl TrustAnchors {
 }
 
 /// What is trusted to belong to one zone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TrustAnchor {
     /// The zone.
     pub(crate) zone: Name<Bytes>,
@@ -164,6 +191,15 @@ pub(crate) struct TrustAnchor {
     pub(crate) ds: Vec<Ds<Bytes>>,
     /// Trusted keys.
     pub(crate) keys: Vec<Dnskey<Bytes>>,
+}
+
+impl TrustAnchor {
+    /// Whether it speaks for a key.
+    pub(crate) fn is_for(&self, key: &Key) -> bool {
+        let mut ds = self.ds.iter();
+        self.keys.contains(&key.dnskey)
+            || ds.any(|ds| key.matches(&self.zone, ds, Sha1Policy::Validate))
+    }
 }
 
 /// One DS or DNSKEY record, with its zone.
@@ -388,6 +424,9 @@ mod tests {
         );
         assert_eq!(anchors.negative(&name("a.corp.example.")), None);
         assert_eq!(anchors.negative(&name("org.")), None);
+        anchors.add_negative(name("corp.example."));
+        let validated: Vec<_> = anchors.validated_zones().collect();
+        assert_eq!(validated, [&name(".")]);
     }
 
     #[test]

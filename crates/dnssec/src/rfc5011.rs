@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::algorithm::Sha1Policy;
 use crate::anchor::TrustAnchors;
+use crate::explain::AlgorithmName;
 use crate::key::Key;
 use crate::limits::Limits;
 use crate::limits::Work;
@@ -94,22 +95,29 @@ impl AnchorTracker {
         }
     }
 
-    /// The configured anchors, with the trusted keys instead of what is configured for `zone`.
+    /// The configured anchors, with the keys of `zone` that came to be trusted, and without those that
+    /// were revoked.
     ///
-    /// As long as no key is trusted, `configured` stays as it is, but for keys that were revoked.
+    /// A key that is configured counts as long as it is not revoked, seen or not: it may be one that
+    /// its zone has yet to introduce.
     #[must_use]
     pub fn anchors(&self, zone: &Name<Bytes>, configured: &TrustAnchors) -> TrustAnchors {
-        let trusted = self.keys.iter().filter(|key| key.state.is_trusted());
-        let keys: Vec<Dnskey<Bytes>> = trusted.filter_map(TrackedKey::dnskey).collect();
         let mut anchors = configured.clone();
-        if keys.is_empty() {
-            let revoked = self.keys.iter().filter(|key| key.state.is_revoked());
-            let revoked = revoked.filter_map(TrackedKey::dnskey).map(Key::new);
-            anchors.revoke(zone, &revoked.collect::<Vec<_>>());
-        } else {
-            anchors.replace(zone, keys);
+        let revoked = self.keys.iter().filter(|key| key.state.is_revoked());
+        let revoked = revoked.flat_map(TrackedKey::forms).map(Key::new);
+        anchors.revoke(zone, &revoked.collect::<Vec<_>>());
+        let trusted = self.keys.iter().filter(|key| key.state.is_trusted());
+        for key in trusted.filter_map(TrackedKey::dnskey) {
+            anchors.trust(zone, key);
         }
         anchors
+    }
+
+    /// Forgets everything but which keys are revoked, and should look at once: other anchors were
+    /// configured.
+    pub fn begin_anew(&mut self) {
+        self.keys.retain(|key| key.state.is_revoked());
+        self.refresh_at = UnixTime(0);
     }
 
     /// Takes the zone's DNSKEY answer and moves each key on.
@@ -147,20 +155,16 @@ impl AnchorTracker {
         // A revocation needs no other signature than the revoked key's own: Section 2.1.
         for key in keys.iter().filter(|key| key.dnskey.is_revoked()) {
             if verifier(&[]).is_signed_by(signed, key) {
-                self.revoke(key, now);
+                self.revoke(key, zone, configured, now);
             }
         }
 
         let anchors = self.anchors(zone, configured);
         let is_trusted = |key: &Key| {
-            let anchor = anchors.closest(zone).filter(|_| key.is_zone_key());
-            anchor.is_some_and(|anchor| {
-                anchor.keys.contains(&key.dnskey)
-                    || anchor
-                        .ds
-                        .iter()
-                        .any(|ds| key.matches(zone, ds, Sha1Policy::Validate))
-            })
+            key.is_zone_key()
+                && anchors
+                    .closest(zone)
+                    .is_some_and(|anchor| anchor.is_for(key))
         };
         let (trusted, others): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(is_trusted);
         let mut work = Work::default();
@@ -214,8 +218,8 @@ impl AnchorTracker {
         }
     }
 
-    /// Notes a revocation.
-    fn revoke(&mut self, key: &Key, now: UnixTime) {
+    /// Notes a revocation, also of a key that is configured and was never seen before.
+    fn revoke(&mut self, key: &Key, zone: &Name<Bytes>, configured: &TrustAnchors, now: UnixTime) {
         if let Some(tracked) = self.find(key) {
             tracked.state = match tracked.state {
                 state @ (KeyState::Revoked(_) | KeyState::Removed) => state,
@@ -223,6 +227,20 @@ impl AnchorTracker {
                     KeyState::Revoked(now)
                 }
             };
+            return;
+        }
+        let revoked = TrackedKey {
+            algorithm: key.dnskey.algorithm().to_int(),
+            public_key: key.dnskey.public_key().to_vec(),
+            state: KeyState::Revoked(now),
+        };
+        let is_configured = configured.closest(zone).is_some_and(|anchor| {
+            let mut forms = revoked.forms().map(Key::new);
+            forms.any(|form| anchor.is_for(&form))
+        });
+        // No more of these than are configured, whatever else is tracked.
+        if is_configured {
+            self.keys.push(revoked);
         }
     }
 
@@ -239,11 +257,34 @@ impl Default for AnchorTracker {
 }
 
 impl TrackedKey {
+    /// Its key tag, as long as it is not revoked: RFC 4034, Appendix B. `None` for what is no key.
+    #[must_use]
+    pub fn key_tag(&self) -> Option<u16> {
+        self.dnskey().map(|key| key.key_tag())
+    }
+
+    /// The name of its algorithm, or its number.
+    #[must_use]
+    pub fn algorithm_name(&self) -> String {
+        AlgorithmName(SecurityAlgorithm::from_int(self.algorithm)).to_string()
+    }
+
     /// The key as a record.
     fn dnskey(&self) -> Option<Dnskey<Bytes>> {
+        self.with_flags(FLAGS_KEY_SIGNING)
+    }
+
+    /// The records that may hold the key: with the SEP bit, and as an operator may have configured it.
+    fn forms(&self) -> impl Iterator<Item = Dnskey<Bytes>> {
+        let flags = [FLAGS_KEY_SIGNING, FLAGS_ZONE_SIGNING].into_iter();
+        flags.filter_map(|flags| self.with_flags(flags))
+    }
+
+    /// The key as a record with certain flags.
+    fn with_flags(&self, flags: u16) -> Option<Dnskey<Bytes>> {
         let algorithm = SecurityAlgorithm::from_int(self.algorithm);
         let public_key = Bytes::copy_from_slice(&self.public_key);
-        Dnskey::new(FLAGS_KEY_SIGNING, PROTOCOL, algorithm, public_key).ok()
+        Dnskey::new(flags, PROTOCOL, algorithm, public_key).ok()
     }
 
     /// Whether it is the same key.
@@ -291,20 +332,23 @@ fn refresh_interval(ttl: Duration, verified: &Verified, now: UnixTime) -> Durati
 /// The keys tracked for one zone; further ones are ignored. The root has had three at a time.
 pub const TRACKED_KEYS_MAX: usize = 16;
 
-/// RFC 5011, Section 2.4.1 and 2.4.2.
-const HOLD_DOWN: Duration = Duration::from_secs(30 * 86_400);
+/// How long a new key must be seen before it is trusted: RFC 5011, Section 2.4.1 and 2.4.2.
+pub const HOLD_DOWN: Duration = Duration::from_secs(30 * 86_400);
 
 /// RFC 5011, Section 2.3.
 const REFRESH_MIN: Duration = Duration::from_secs(3_600);
 
-/// RFC 5011, Section 2.3.
-const REFRESH_MAX: Duration = Duration::from_secs(15 * 86_400);
+/// The longest time between two looks at a zone's keys: RFC 5011, Section 2.3.
+pub const REFRESH_MAX: Duration = Duration::from_secs(15 * 86_400);
 
-/// RFC 5011, Section 2.3.
-const RETRY_MIN: Duration = Duration::from_secs(3_600);
+/// The time after which to look again if that failed: RFC 5011, Section 2.3 allows no shorter one.
+pub const RETRY_MIN: Duration = Duration::from_secs(3_600);
 
 /// A zone key with the SEP bit: RFC 4034, Section 2.1.1.
 const FLAGS_KEY_SIGNING: u16 = 257;
+
+/// A zone key without it.
+const FLAGS_ZONE_SIGNING: u16 = 256;
 
 /// RFC 4034, Section 2.1.2.
 const PROTOCOL: u8 = 3;

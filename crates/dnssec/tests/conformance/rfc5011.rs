@@ -154,6 +154,45 @@ fn another_configured_key_counts_when_one_is_revoked() {
 }
 
 #[test]
+fn a_configured_key_that_is_first_seen_revoked_is_never_trusted() {
+    let (old, new) = (Pair::new(), Pair::new());
+    for configured in [&old.key, &old.zone_signing] {
+        let mut root = Root::trusting(&old);
+        let text = format!(". IN DNSKEY {}", dnskey(configured));
+        root.configured = TrustAnchors::parse(&text).unwrap();
+        let error = root.see(0, &[&old.revoked, &new.key], &[&old.revoked, &new.key]);
+        error.unwrap_err();
+        root.check(&[(&old, KeyState::Revoked(day(0)))]);
+        let anchors = root.tracker.anchors(&name("."), &root.configured);
+        assert!(!anchors.is_alive(&name(".")));
+        root.see(1, &[configured], &[configured]).unwrap_err();
+        // Nor under other anchors that bring it back.
+        root.tracker.begin_anew();
+        root.see(2, &[configured], &[configured]).unwrap_err();
+        root.check(&[(&old, KeyState::Revoked(day(0)))]);
+    }
+    // Somebody else's revoked key is nothing to remember.
+    let mut root = Root::trusting(&old);
+    root.see(0, &[&old.key, &new.revoked], &[&old.key, &new.revoked])
+        .unwrap();
+    root.check(&[(&old, KeyState::Valid)]);
+}
+
+#[test]
+fn a_configured_key_counts_before_its_zone_introduces_it_and_without_a_sep_bit() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut root = Root::trusting(&old);
+    let text = format!(". IN DNSKEY {}", dnskey(&new.zone_signing));
+    root.configured.extend(TrustAnchors::parse(&text).unwrap());
+    root.see(0, &[&old.key], &[&old.key]).unwrap();
+    root.see(1, &[&new.zone_signing], &[&new.zone_signing])
+        .unwrap();
+    root.check(&[(&old, KeyState::Missing(day(1))), (&new, KeyState::Valid)]);
+    root.see(2, &[&new.zone_signing], &[&new.zone_signing])
+        .unwrap();
+}
+
+#[test]
 fn the_number_of_keys_is_bounded() {
     let old = Pair::new();
     let many: Vec<Pair> = (0..20).map(|_| Pair::new()).collect();
