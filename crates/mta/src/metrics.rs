@@ -22,7 +22,7 @@ use crate::words;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    sessions: Family<Admission, Counter>,
+    sessions: Family<ResultLabel, Counter>,
     messages_in: Family<Channel, Counter>,
     connections_out: Family<Channel, Counter>,
     attempts: Family<AttemptLabels, Counter>,
@@ -34,6 +34,9 @@ pub struct Metrics {
     dns_lookups: Family<StatusLabel, Counter>,
     dns_cache_hits: Counter,
     dns_upstream_queries: Counter,
+    anchor_refreshes: Family<ResultLabel, Counter>,
+    dead_anchors: Gauge,
+    negative_anchors: Gauge,
 }
 
 impl Metrics {
@@ -54,6 +57,9 @@ impl Metrics {
             dns_lookups: Family::default(),
             dns_cache_hits: Counter::default(),
             dns_upstream_queries: Counter::default(),
+            anchor_refreshes: Family::default(),
+            dead_anchors: Gauge::default(),
+            negative_anchors: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -83,6 +89,17 @@ impl Metrics {
         let set = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
         set(&self.dns_cache_hits, counts.cache_hits);
         set(&self.dns_upstream_queries, counts.upstream_queries);
+        let refreshes = [
+            ("done", counts.anchor_refreshes),
+            ("failed", counts.anchor_failures),
+            ("not-stored", counts.anchors_not_kept),
+        ];
+        for (result, count) in refreshes {
+            let refreshes = self.anchor_refreshes.get_or_create(&ResultLabel { result });
+            set(&refreshes, count);
+        }
+        self.dead_anchors.set(gauged(counts.dead_anchors));
+        self.negative_anchors.set(gauged(counts.negative_anchors));
     }
 
     /// Takes over how much lies in the queue.
@@ -104,7 +121,7 @@ impl Metrics {
             Admitted::Yes => "admitted",
             Admitted::No => "refused",
         };
-        self.sessions.get_or_create(&Admission { result }).inc();
+        self.sessions.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// A message was accepted.
@@ -204,6 +221,27 @@ impl Metrics {
             "Questions sent to DNS resolvers",
             self.dns_upstream_queries.clone(),
         );
+        self.register_anchors();
+    }
+
+    /// Tells the registry the names of what is counted about trust anchors.
+    fn register_anchors(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "dns_anchor_refreshes",
+            "Looks at the keys of trust anchors, by what came of them",
+            self.anchor_refreshes.clone(),
+        );
+        registry.register(
+            "dns_dead_anchors",
+            "Trust anchors all of whose keys are revoked: nothing below them can be validated",
+            self.dead_anchors.clone(),
+        );
+        registry.register(
+            "dns_negative_anchors",
+            "Negative trust anchors that count",
+            self.negative_anchors.clone(),
+        );
     }
 }
 
@@ -242,9 +280,9 @@ impl Over {
     }
 }
 
-/// By what came of a client.
+/// By what came of it.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Admission {
+struct ResultLabel {
     result: &'static str,
 }
 

@@ -176,7 +176,7 @@ async fn probe_upstream(resolver: &Resolver, upstream: &Arc<Upstream>) -> Upstre
             let alone = resolver
                 .inner()
                 .validator_over(upstreams.clone(), validator);
-            for zone in validator.anchors().zones() {
+            for zone in validator.anchors().validated_zones() {
                 let health = chain_begins(&upstreams, &alone, zone).await;
                 if health != UpstreamHealth::Fit {
                     return health;

@@ -7,6 +7,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -96,8 +98,10 @@ pub(super) struct Inner {
     cache_bounds: CacheBounds,
     /// Answers.
     cache: Mutex<Cache<Key, Arc<Answer>>>,
-    /// Lookups under way.
-    flights: Flights<Key, Arc<Answer>>,
+    /// Lookups under way, with the generation that they began in.
+    flights: Flights<(Key, u64), Arc<Answer>>,
+    /// How often the trust anchors were replaced. What was looked up before that is not kept after.
+    generation: AtomicU64,
     /// How many more lookups may be under way.
     permits: Semaphore,
     /// What is known about the upstreams, and until when.
@@ -197,6 +201,7 @@ impl Resolver {
                 cache_bounds: config.cache,
                 cache: Mutex::new(Cache::new(config.cache)),
                 flights: Flights::new(),
+                generation: AtomicU64::new(0),
                 permits: Semaphore::new(LOOKUPS_MAX),
                 known_health: Mutex::new(HashMap::new()),
                 health: watch::Sender::new(None),
@@ -226,6 +231,25 @@ impl Resolver {
             ttl: trail.ttl,
             explanation: &trail.explanation,
         })
+    }
+
+    /// From now on, chains of trust begin at these anchors. Whoever asks after this returns gets no
+    /// answer that was validated by others.
+    ///
+    /// Where the upstreams validate, this means nothing.
+    pub fn replace_anchors(&self, anchors: TrustAnchors) {
+        let inner = &self.inner;
+        if let Validation::Here(validator) = &inner.validation {
+            validator.replace_anchors(anchors);
+            // First the anchors, then the generation: a lookup that begins in between is validated by
+            // the new ones and merely not kept.
+            let mut cache = inner.cache();
+            inner.generation.fetch_add(1, Ordering::AcqRel);
+            cache.clear();
+            drop(cache);
+            // What was found out about upstreams rests on anchors as well.
+            inner.healths().clear();
+        }
     }
 
     /// What is counted.
@@ -259,8 +283,9 @@ impl Resolve for Resolver {
         }
         let inner = Arc::clone(&self.inner);
         let asked = key.clone();
-        let answer = self.inner.flights.join(key, move || {
-            async move { inner.answer(asked).await }.boxed()
+        let generation = self.inner.generation.load(Ordering::Acquire);
+        let answer = self.inner.flights.join((key, generation), move || {
+            async move { inner.answer(asked, generation).await }.boxed()
         });
         let answer = answer.await;
         self.inner.stats.count_answer(&answer);
@@ -297,7 +322,7 @@ impl Inner {
     /// A validator with the anchors of another that knows nothing, over these upstreams.
     pub(super) fn validator_over(&self, upstreams: Upstreams, like: &Validator) -> Validator {
         validator(
-            like.anchors(),
+            &like.anchors(),
             upstreams,
             &self.clock,
             self.ttl,
@@ -315,8 +340,9 @@ impl Inner {
         })
     }
 
-    /// Looks up and remembers.
-    async fn answer(&self, key: Key) -> Arc<Answer> {
+    /// Looks up and remembers, unless the trust anchors were replaced meanwhile: then the answer is
+    /// for those alone who asked before.
+    async fn answer(&self, key: Key, generation: u64) -> Arc<Answer> {
         let (trail, outcome) = match wire_name(&key.name) {
             Some(name) => self.look_up(name, key.record_type).await,
             None => (
@@ -335,7 +361,10 @@ impl Inner {
         });
         if let Some(expires) = self.clock.monotonic().checked_add(ttl) {
             let octets = answer.octets();
-            self.cache().put(key, Arc::clone(&answer), octets, expires);
+            let mut cache = self.cache();
+            if self.generation.load(Ordering::Acquire) == generation {
+                cache.put(key, Arc::clone(&answer), octets, expires);
+            }
         }
         answer
     }
@@ -546,7 +575,8 @@ impl Inner {
 
     /// The upstreams through which signed zones look unsigned.
     async fn hiding_upstreams(&self, validator: &Validator) -> Vec<Arc<Upstream>> {
-        let Some(zone) = validator.anchors().zones().next() else {
+        let anchors = validator.anchors();
+        let Some(zone) = anchors.validated_zones().next() else {
             return Vec::new();
         };
         let each = self.upstreams.all().iter().map(|upstream| async move {

@@ -27,6 +27,16 @@ pub struct DnsStats {
     upstream_queries: AtomicU64,
     /// Questions asked again over TCP because the answer did not fit into a datagram.
     truncated: AtomicU64,
+    /// Refreshes of trust anchors that went well.
+    anchor_refreshes: AtomicU64,
+    /// Refreshes of trust anchors that failed.
+    anchor_failures: AtomicU64,
+    /// Refreshes of trust anchors whose result could not be stored.
+    anchors_not_kept: AtomicU64,
+    /// Trust anchors all of whose keys are revoked, at present.
+    dead_anchors: AtomicU64,
+    /// Negative trust anchors that count, at present.
+    negative_anchors: AtomicU64,
 }
 
 impl DnsStats {
@@ -41,6 +51,11 @@ impl DnsStats {
             cache_hits: self.cache_hits.load(Ordering::Relaxed),
             upstream_queries: self.upstream_queries.load(Ordering::Relaxed),
             truncated: self.truncated.load(Ordering::Relaxed),
+            anchor_refreshes: self.anchor_refreshes.load(Ordering::Relaxed),
+            anchor_failures: self.anchor_failures.load(Ordering::Relaxed),
+            anchors_not_kept: self.anchors_not_kept.load(Ordering::Relaxed),
+            dead_anchors: self.dead_anchors.load(Ordering::Relaxed),
+            negative_anchors: self.negative_anchors.load(Ordering::Relaxed),
         }
     }
 
@@ -63,6 +78,30 @@ impl DnsStats {
     /// Counts a question on its way to an upstream.
     pub(super) fn count_upstream_query(&self) {
         add_one(&self.upstream_queries);
+    }
+
+    /// Counts a refresh of a trust anchor that went well.
+    pub(super) fn count_anchor_refresh(&self) {
+        add_one(&self.anchor_refreshes);
+    }
+
+    /// Counts a refresh of a trust anchor that failed.
+    pub(super) fn count_anchor_failure(&self) {
+        add_one(&self.anchor_failures);
+    }
+
+    /// Counts a refresh of a trust anchor whose result could not be stored.
+    pub(super) fn count_anchor_not_kept(&self) {
+        add_one(&self.anchors_not_kept);
+    }
+
+    /// Notes how many anchors have no key left, and how many negative ones count.
+    pub(super) fn set_anchors(&self, dead: usize, negative: usize) {
+        let set = |gauge: &AtomicU64, count| {
+            gauge.store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+        };
+        set(&self.dead_anchors, dead);
+        set(&self.negative_anchors, negative);
     }
 
     /// Counts an answer that did not fit into a datagram.
@@ -88,6 +127,16 @@ pub struct DnsCounts {
     pub upstream_queries: u64,
     /// Questions asked again over TCP because the answer did not fit into a datagram.
     pub truncated: u64,
+    /// Refreshes of trust anchors that went well.
+    pub anchor_refreshes: u64,
+    /// Refreshes of trust anchors that failed.
+    pub anchor_failures: u64,
+    /// Refreshes of trust anchors whose result could not be stored.
+    pub anchors_not_kept: u64,
+    /// Trust anchors all of whose keys are revoked, at present.
+    pub dead_anchors: u64,
+    /// Negative trust anchors that count, at present.
+    pub negative_anchors: u64,
 }
 
 /// One more; the counters guard nothing, so that no order is needed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::RwLock;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -28,8 +29,10 @@ use crate::clock::Clock;
 
 /// Tells secure from insecure from bogus.
 pub(super) struct Validator {
-    /// The rules, and what is proven so far.
-    rules: byrnie_dnssec::Validator,
+    /// The rules, and what is proven so far; others when the trust anchors change.
+    rules: RwLock<byrnie_dnssec::Validator>,
+    /// The bounds on what a validation may cost.
+    limits: Limits,
     /// Who answers its questions.
     source: Source,
     /// For the validity of signatures, and the pause between renewals.
@@ -41,7 +44,7 @@ pub(super) struct Validator {
 impl fmt::Debug for Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Validator")
-            .field("anchors", self.rules.anchors())
+            .field("anchors", self.rules().anchors())
             .finish_non_exhaustive()
     }
 }
@@ -67,7 +70,8 @@ impl Validator {
             ..Limits::default()
         };
         Self {
-            rules: byrnie_dnssec::Validator::new(anchors, limits, Sha1Policy::default()),
+            rules: RwLock::new(rules(anchors, &limits)),
+            limits,
             source,
             clock,
             renewed: Mutex::new(None),
@@ -75,8 +79,18 @@ impl Validator {
     }
 
     /// Where the chains of trust begin.
-    pub(super) fn anchors(&self) -> &TrustAnchors {
-        self.rules.anchors()
+    pub(super) fn anchors(&self) -> TrustAnchors {
+        self.rules().anchors().clone()
+    }
+
+    /// From now on, chains of trust begin here, and nothing proven before counts.
+    ///
+    /// What is being validated goes on by the anchors that it began with, and keeps its proofs where
+    /// nobody looks for them any more.
+    pub(super) fn replace_anchors(&self, anchors: TrustAnchors) {
+        let rules = rules(anchors, &self.limits);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.source.forget();
     }
 
     /// Asks and judges; what is bogus by what is known, once more by what is fetched anew.
@@ -93,14 +107,14 @@ impl Validator {
     /// Forgets all that was validated and fetched: the upstream turned out to be unfit.
     pub(super) fn forget(&self) {
         self.source.forget();
-        self.rules.forget();
+        self.rules().forget();
     }
 
     /// Asks and judges by what is known at present.
     ///
     /// Questions that are still open when there is a verdict are dropped.
     async fn judge(&self, question: &Question) -> Verdict {
-        let (mut validation, mut step) = self.rules.start(question.clone(), self.clock.now());
+        let (mut validation, mut step) = self.rules().start(question.clone(), self.clock.now());
         let mut open = FuturesUnordered::new();
         loop {
             match step {
@@ -123,6 +137,12 @@ impl Validator {
         }
     }
 
+    /// The rules at present, and what is proven by them.
+    fn rules(&self) -> byrnie_dnssec::Validator {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
+    }
+
     /// Forgets what a bogus record rests on, if that was not done just now.
     ///
     /// A bogus answer may be no worse than a key that changed since its zone was looked at. The
@@ -136,9 +156,14 @@ impl Validator {
         }
         *renewed = Some(now);
         drop(renewed);
-        self.rules.forget_above(bogus);
+        self.rules().forget_above(bogus);
         true
     }
+}
+
+/// Rules under which nothing is proven yet.
+fn rules(anchors: TrustAnchors, limits: &Limits) -> byrnie_dnssec::Validator {
+    byrnie_dnssec::Validator::new(anchors, limits.clone(), Sha1Policy::default())
 }
 
 /// Whether a verdict may be the fault of an upstream that hides signatures.

@@ -210,12 +210,12 @@ async fn a_full_cache_forgets() {
 }
 
 /// A clock that is told how much later it is.
-struct TestClock {
+pub(crate) struct TestClock {
     later: Mutex<Duration>,
 }
 
 impl TestClock {
-    fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         *self.later.lock().unwrap() += Duration::from_secs(seconds);
     }
 }
@@ -233,7 +233,7 @@ impl Clock for TestClock {
 
 static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(|| SystemClock.monotonic());
 
-fn resolver(config: &DnsConfig) -> (Resolver, Arc<TestClock>) {
+pub(crate) fn resolver(config: &DnsConfig) -> (Resolver, Arc<TestClock>) {
     let clock = Arc::new(TestClock {
         later: Mutex::new(Duration::ZERO),
     });

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod aliases;
 #[cfg(test)]
+mod anchors;
+#[cfg(test)]
 mod bed;
 #[cfg(test)]
 mod caching;

@@ -105,11 +105,22 @@ impl Zone {
         params: &GenerateParams,
         text: &str,
     ) -> Self {
+        Self::with_flags(apex, signing, params, 257, text)
+    }
+
+    /// With 256, its key may not become a trust anchor.
+    pub(crate) fn with_flags(
+        apex: &str,
+        signing: Signing,
+        params: &GenerateParams,
+        flags: u16,
+        text: &str,
+    ) -> Self {
         let apex = name(apex);
-        let (secret, public) = generate(params, 257).unwrap();
+        let (secret, public) = generate(params, flags).unwrap();
         let pair = KeyPair::from_bytes(&secret, &public).unwrap();
         let mut zone = Self {
-            key: SigningKey::new(apex.clone(), 257, pair),
+            key: SigningKey::new(apex.clone(), flags, pair),
             apex,
             signing,
             validity: (-3600, 86_400),
@@ -155,7 +166,7 @@ impl Zone {
         self.records.entry(owner.clone()).or_default().push(rec);
     }
 
-    fn dnskey(&self) -> Dnskey<Bytes> {
+    pub(crate) fn dnskey(&self) -> Dnskey<Bytes> {
         self.key.dnskey().convert()
     }
 
