@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Ask the DNS, and say how well the answer is proven
     #[command(after_help = EXIT_DNS)]
     Dns(DnsArgs),
+    /// Show the trust anchors of DNSSEC, what became of their keys, and where nothing is validated
+    #[command(after_help = EXIT_ANCHORS)]
+    Anchors(AnchorsArgs),
     /// Check certificate chains against TLSA records
     #[command(subcommand)]
     Dane(DaneCommand),
@@ -145,6 +148,16 @@ pub(crate) struct DnsArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) resolve: ResolveArgs,
+}
+
+/// Arguments of `anchors`.
+#[derive(Args, Debug)]
+pub(crate) struct AnchorsArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// What can be done with chains.
@@ -306,6 +319,12 @@ Exit codes:
   0  an answer was printed for every question, whatever its status
   1  the resolver cannot be used at all
   2  bad usage, a bad configuration or unreadable input";
+
+const EXIT_ANCHORS: &str = "\
+Exit codes:
+  0  every anchor can be used, or the resolver validates
+  1  every key of an anchor is revoked, or the spool cannot be used
+  2  bad usage or a bad configuration";
 
 const EXIT_DANE_VERIFY: &str = "\
 Exit codes:

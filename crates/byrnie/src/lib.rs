@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod kept_anchors;
 mod known_policies;
 mod log;
 mod output;

@@ -26,6 +26,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(format_args!("{line}\n"))
 }
 
+/// Writes a line to standard error that is no failure.
+pub(crate) fn warn(text: impl fmt::Display) {
+    let line = format!("{} {text}\n", Paint::for_stderr().yellow("warning:"));
+    // There is nowhere left to say that standard error is closed.
+    _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
 /// A point in time in RFC 3339's form.
 pub(crate) fn time(at: UnixTime) -> String {
     match Timestamp::from_second(at.as_i64()) {

@@ -10,6 +10,7 @@ use crate::cli::ConfigCommand;
 use crate::config;
 use crate::failure::Failure;
 use crate::output;
+use crate::resolving;
 
 /// Runs `byrnie config`.
 pub(crate) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
@@ -23,19 +24,30 @@ pub(crate) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
 fn check(args: &ConfigCheckArgs) -> Result<ExitCode, Failure> {
     let default = Path::new(config::DEFAULT_PATH);
     let path = args.file.as_deref().unwrap_or(default);
-    let checked = config::load(Some(path)).and_then(|file| config::check_files(&file, path));
+    let now = resolving::clock().now();
+    let checked = config::load(Some(path)).and_then(|file| {
+        config::check_files(&file, path)?;
+        config::check_lifetimes(&file, path, now)?;
+        Ok(config::warnings(&file, now))
+    });
     if !args.json {
-        checked?;
+        for warning in checked? {
+            output::warn(format_args!("{}: {warning}", path.display()));
+        }
         output::print(format_args!("{}: good\n", path.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let error = checked.err();
+    let (warnings, error) = match checked {
+        Ok(warnings) => (warnings, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
     output::print_json(&Checked {
         file: path,
         good: error.is_none(),
         line: error.as_ref().and_then(|error| error.line),
         message: error.as_ref().map(|error| error.message.as_str()),
         hint: error.as_ref().and_then(|error| error.hint.as_deref()),
+        warnings,
     })?;
     Ok(match error {
         None => ExitCode::SUCCESS,
@@ -56,4 +68,6 @@ struct Checked<'a> {
     message: Option<&'a str>,
     /// What to do about it.
     hint: Option<&'a str>,
+    /// What is no fault, and yet should be looked at.
+    warnings: Vec<String>,
 }

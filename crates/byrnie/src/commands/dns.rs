@@ -37,7 +37,10 @@ pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
     let file = resolving::settings(&args.config, &args.resolve)?;
     let progress = Progress::new(args.batch.is_some(), questions.len());
     runtime::block_on(async {
-        let resolver = resolving::resolver(&file, &resolving::clock())?;
+        let clock = resolving::clock();
+        let store = resolving::gateway_store(&file)?;
+        let anchors = resolving::known_anchors(&file, store.as_ref(), clock.now()).await?;
+        let resolver = resolving::resolver(&file, anchors.as_ref(), &clock)?;
         let turns = Semaphore::new(args.concurrency.get().min(Semaphore::MAX_PERMITS));
         let (resolver, turns, progress) = (&resolver, &turns, &progress);
         let answers = stream::iter(questions)

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod anchors;
 mod completions;
 mod config;
 mod dane;
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Lab(args) => lab::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Dns(args) => dns::run(&args),
+        Command::Anchors(args) => anchors::run(&args),
         Command::Dane(command) => dane::run(&command),
         Command::Queue(command) => queue::run(&command),
         Command::Config(command) => config::run(command),

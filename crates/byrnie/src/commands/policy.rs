@@ -1,11 +1,15 @@
 //! `byrnie policy`: what would be demanded when sending to a domain, and why.
 
+use std::iter;
 use std::process::ExitCode;
 
+use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_base::Security;
+use byrnie_base::UnixTime;
 use byrnie_mta_sts::Policy;
+use byrnie_net::dns::AnchorBook;
 use byrnie_policy::Decision;
 use byrnie_policy::Evidence;
 use byrnie_policy::HostDecision;
@@ -35,7 +39,10 @@ pub(crate) fn run(args: &PolicyArgs) -> Result<ExitCode, Failure> {
     let file = resolving::settings(&args.config, &args.resolve)?;
     let rules = rules::rules(&file);
     runtime::block_on(async {
-        let gatherer = resolving::gatherer(&file)?;
+        let now = resolving::clock().now();
+        let store = resolving::gateway_store(&file)?;
+        let anchors = resolving::known_anchors(&file, store.as_ref(), now).await?;
+        let gatherer = resolving::gatherer(&file, store.as_ref(), anchors.as_ref())?;
         let evidence = stream::iter(&args.domains)
             .map(|domain| {
                 let rule = rules.for_domain(domain);
@@ -45,25 +52,48 @@ pub(crate) fn run(args: &PolicyArgs) -> Result<ExitCode, Failure> {
         let mut evidence = std::pin::pin!(evidence);
         while let Some(gathered) = evidence.next().await {
             let decision = decide(&gathered.evidence);
+            let cuts = cuts(&decision, anchors.as_ref(), now);
             if args.json {
-                output::print_json(&Report::new(&gathered.evidence, &decision))?;
+                output::print_json(&Report::new(&gathered.evidence, &decision, cuts))?;
             } else {
-                output::print(text(&decision, Paint::for_stdout()))?;
+                output::print(text(&decision, &cuts, Paint::for_stdout()))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
 }
 
+/// Why names of the domain or its hosts are not validated although they may be signed.
+fn cuts(decision: &Decision, anchors: Option<&AnchorBook>, now: UnixTime) -> Vec<String> {
+    let hosts = decision.hosts.iter().map(|host| &host.host);
+    let names: Vec<&DomainName> = iter::once(&decision.domain).chain(hosts).collect();
+    let active = anchors.into_iter().flat_map(|anchors| anchors.active(now));
+    let active = active.filter(|anchor| names.iter().any(|name| anchor.covers(name)));
+    let cuts = active.map(|anchor| {
+        let reason = anchor.reason.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!(
+            "{} has a negative trust anchor until {}: nothing below it is validated{reason}",
+            anchor.domain,
+            output::time(anchor.until)
+        )
+    });
+    cuts.collect()
+}
+
 /// The decision in lines, its verdict in colour.
-fn text(decision: &Decision, paint: Paint) -> String {
+fn text(decision: &Decision, cuts: &[String], paint: Paint) -> String {
     let word = decision.verdict.to_string();
     let coloured = match decision.verdict {
         Verdict::Dane | Verdict::MtaSts => paint.green(&word),
         Verdict::Encrypt | Verdict::Opportunistic | Verdict::Wait => paint.yellow(&word),
         Verdict::Reject => paint.red(&word),
     };
-    let plain = output::visible(&decision.explanation().to_string());
+    let mut plain = decision.explanation().to_string();
+    for cut in cuts {
+        plain += &format!("\n  {cut}");
+    }
+    let plain = output::visible(&plain);
     plain.replacen(&word, &coloured, 1) + "\n"
 }
 
@@ -130,7 +160,7 @@ struct StsPolicy {
 }
 
 impl Report {
-    fn new(evidence: &Evidence, decision: &Decision) -> Self {
+    fn new(evidence: &Evidence, decision: &Decision, cuts: Vec<String>) -> Self {
         let hosts = decision.hosts.iter().map(|host| {
             let known = evidence.hosts.iter().find(|known| known.host == host.host);
             Host::new(host, known)
@@ -141,7 +171,12 @@ impl Report {
             hosts: hosts.collect(),
             mta_sts: Sts::new(&evidence.sts),
             dnssec: dnssec(&evidence.mx),
-            reasons: decision.reasons.iter().map(ToString::to_string).collect(),
+            reasons: decision
+                .reasons
+                .iter()
+                .map(ToString::to_string)
+                .chain(cuts)
+                .collect(),
         }
     }
 }
@@ -263,7 +298,7 @@ mod tests {
             }],
             promised: None,
         };
-        let shown = text(&decision, Paint::for_stdout());
+        let shown = text(&decision, &[], Paint::for_stdout());
         assert!(shown.contains("]0;owned"), "{shown:?}");
         assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown:?}");
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use byrnie_base::UnixTime;
 use byrnie_net::dns::TrustAnchors;
 use byrnie_net::tls::Roots;
 use byrnie_net::tls::server_acceptor;
@@ -13,6 +14,8 @@ use super::ConfigError;
 use super::DnsMode;
 use super::DnsTransport;
 use super::File;
+use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
+use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
 
 /// Whether the keys agree with one another.
 pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -83,11 +86,85 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
         );
     }
     bounds(file, path, text)?;
+    anchors(file, path, text)?;
     rules(file, path, text)
 }
 
 /// A wait grows at most tenfold.
 const RETRY_FACTOR_MAX: f64 = 10.0;
+
+/// Whether the keys about trust in the DNS go together.
+fn anchors(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let broken = |key: &str, message: String, hint: &str| {
+        Err(ConfigError::at_key(path, text, key, message, hint))
+    };
+    let here = file.dns.mode == DnsMode::Validate;
+    if here && file.dns.known_signed.is_some() {
+        return broken(
+            "dns.known_signed",
+            String::from("`dns.known_signed` has no meaning where byrnie validates"),
+            "leave it out, or set `dns.mode` to \"trust-ad\"",
+        );
+    }
+    let negative = &file.dns.negative_trust_anchors;
+    let domain = "dns.danger_negative_trust_anchor.domain";
+    if !here && !negative.is_empty() {
+        return broken(
+            domain,
+            String::from("negative trust anchors have no meaning where the resolver validates"),
+            "set them in the resolver",
+        );
+    }
+    if negative.len() > NEGATIVE_TRUST_ANCHORS_MAX {
+        return broken(
+            domain,
+            format!("more than {NEGATIVE_TRUST_ANCHORS_MAX} negative trust anchors"),
+            "if so much looks broken, the fault lies nearer: look at the clock and the resolver",
+        );
+    }
+    let mut seen = HashSet::new();
+    match negative.iter().find(|entry| !seen.insert(&entry.domain)) {
+        Some(twice) => broken(
+            domain,
+            format!("two negative trust anchors name {}", twice.domain),
+            "join them into one",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Whether no negative trust anchor goes on for too long.
+pub(super) fn lifetimes(file: &File, path: &Path, now: UnixTime) -> Result<(), ConfigError> {
+    let longest = NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
+    let mut entries = file.dns.negative_trust_anchors.iter();
+    match entries.find(|entry| entry.until.0.since(now) > longest.0) {
+        Some(entry) => Err(ConfigError {
+            path: path.to_path_buf(),
+            line: None,
+            message: format!(
+                "`dns.danger_negative_trust_anchor`: {}: `until` lies more than {longest} ahead",
+                entry.domain
+            ),
+            hint: Some(String::from(
+                "choose an earlier time; it can be prolonged when it comes, if nothing is mended",
+            )),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What is not wrong, and yet should be looked at.
+pub(super) fn warnings(file: &File, now: UnixTime) -> Vec<String> {
+    let entries = file.dns.negative_trust_anchors.iter();
+    let expired = entries.filter(|entry| entry.until.0 <= now);
+    let warning = expired.map(|entry| {
+        format!(
+            "the negative trust anchor of {} has expired ({}) and no longer counts: remove it",
+            entry.domain, entry.until
+        )
+    });
+    warning.collect()
+}
 
 /// Whether every bound lets something through.
 fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {

@@ -62,6 +62,17 @@ pub(crate) const DNS_TTL_CEILING: Span = hours(24);
 /// `dns.negative_ttl_ceiling`: a record that was missing is seen an hour after it has appeared.
 pub(crate) const DNS_NEGATIVE_TTL_CEILING: Span = hours(1);
 
+/// `dns.trust_anchor_updates`: without it, mail stops on the day on which the root's keys change and
+/// nobody thinks of it.
+pub(crate) const TRUST_ANCHOR_UPDATES: bool = true;
+
+/// `dns.danger_negative_trust_anchor`: whoever needs more at a time has another problem.
+pub(crate) const NEGATIVE_TRUST_ANCHORS_MAX: usize = 32;
+
+/// `dns.danger_negative_trust_anchor.until`: a mistake in a zone is mended within days, and an
+/// exception that nobody looks at any more must end (RFC 7646).
+pub(crate) const NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX: Span = hours(7 * 24);
+
 /// `delivery.mx_port`: RFC 5321, Section 4.5.4.2.
 pub(crate) const MX_PORT: u16 = 25;
 

@@ -73,7 +73,7 @@ fn line_at(text: &str, offset: usize) -> usize {
 
 /// The line of the last `key = …`; `key` may be `section.key`, of which the section is skipped.
 fn line_of_key(text: &str, key: &str) -> Option<usize> {
-    let (section, key) = match key.split_once('.') {
+    let (section, key) = match key.rsplit_once('.') {
         Some((section, key)) => (Some(section), key),
         None => (None, key),
     };

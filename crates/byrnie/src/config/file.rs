@@ -15,6 +15,7 @@ use serde::Serializer;
 use serde::de;
 
 use super::defaults;
+use super::text::Moment;
 use super::text::NetworkText;
 use super::text::Size;
 use super::text::Span;
@@ -135,6 +136,11 @@ pub(crate) struct Dns {
     /// Trust anchors, DS or DNSKEY lines; the root's own if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trust_anchor_file: Option<PathBuf>,
+    /// Whether the anchors follow when their zones change their keys: RFC 5011.
+    pub(crate) trust_anchor_updates: bool,
+    /// For `mode = "trust-ad"`: a domain that the resolvers must find secure; the root if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) known_signed: Option<DomainName>,
     /// How to reach the servers.
     pub(crate) transport: DnsTransport,
     /// The name in the servers' certificates, for `transport = "tls"`.
@@ -154,6 +160,12 @@ pub(crate) struct Dns {
     pub(crate) ttl_ceiling: Span,
     /// Denials are kept at most this long.
     pub(crate) negative_ttl_ceiling: Span,
+    /// Domains that are not validated for a while.
+    #[serde(
+        rename = "danger_negative_trust_anchor",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) negative_trust_anchors: Vec<NegativeTrustAnchor>,
 }
 
 impl Default for Dns {
@@ -162,6 +174,8 @@ impl Default for Dns {
             servers: None,
             mode: DnsMode::Validate,
             trust_anchor_file: None,
+            trust_anchor_updates: defaults::TRUST_ANCHOR_UPDATES,
+            known_signed: None,
             transport: DnsTransport::UdpTcp,
             tls_name: None,
             server_timeout: defaults::DNS_SERVER_TIMEOUT,
@@ -171,8 +185,23 @@ impl Default for Dns {
             ttl_floor: defaults::DNS_TTL_FLOOR,
             ttl_ceiling: defaults::DNS_TTL_CEILING,
             negative_ttl_ceiling: defaults::DNS_NEGATIVE_TTL_CEILING,
+            negative_trust_anchors: Vec::new(),
         }
     }
+}
+
+/// `[[dns.danger_negative_trust_anchor]]`: a domain that is not validated for a while, because its
+/// owner has broken its signatures: RFC 7646.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NegativeTrustAnchor {
+    /// The domain; all below it counts as unsigned.
+    pub(crate) domain: DomainName,
+    /// When that ends.
+    pub(crate) until: Moment,
+    /// Why, for whoever reads the file later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Who validates answers.

@@ -13,6 +13,8 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use byrnie_base::UnixTime;
+
 pub(crate) use error::ConfigError;
 pub(crate) use file::Addresses;
 pub(crate) use file::DaneWord;
@@ -73,6 +75,19 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
 /// Names the key and what is wrong with its file.
 pub(crate) fn check_files(file: &File, path: &Path) -> Result<(), ConfigError> {
     check::files(file, path)
+}
+
+/// Whether what is only for a while is for short enough.
+///
+/// # Errors
+/// Names what goes on for too long.
+pub(crate) fn check_lifetimes(file: &File, path: &Path, now: UnixTime) -> Result<(), ConfigError> {
+    check::lifetimes(file, path, now)
+}
+
+/// What is not wrong in the configuration, and yet should be looked at.
+pub(crate) fn warnings(file: &File, now: UnixTime) -> Vec<String> {
+    check::warnings(file, now)
 }
 
 /// Every path in the configuration.

@@ -23,6 +23,10 @@ fn the_printed_defaults_name_every_key() {
         servers = ["127.0.0.1:53"]
         trust_anchor_file = "c"
         tls_name = "dns.example"
+        [[dns.danger_negative_trust_anchor]]
+        domain = "broken.example"
+        until = "2026-12-01T00:00:00Z"
+        reason = "why"
         [tls]
         ca_file = "d"
         [[rule]]
@@ -36,7 +40,15 @@ fn the_printed_defaults_name_every_key() {
         sender_domain = "example.org"
     "#;
     let file = parse(everything, Path::new("x.toml")).unwrap();
-    let written = toml::to_string(&file).unwrap();
+    let believing = r#"
+        version = 1
+        [dns]
+        mode = "trust-ad"
+        servers = ["127.0.0.1:53"]
+        known_signed = "example.net"
+    "#;
+    let believing = parse(believing, Path::new("y.toml")).unwrap();
+    let written = toml::to_string(&file).unwrap() + &toml::to_string(&believing).unwrap();
     for line in written.lines().filter(|line| line.contains('=')) {
         let (key, _) = line.split_once(" =").unwrap();
         let named = COMMENTED_DEFAULTS
@@ -138,6 +150,71 @@ fn keys_that_disagree_are_refused() {
         "version = 1\n[[guarantee]]\nsender = \"a@b.example\"\nsender_domain = \"b.example\"",
         "line 3: a guarantee names either a sender or a sender's domain",
         "set one of `sender` and `sender_domain` in each `[[guarantee]]`",
+    );
+}
+
+#[test]
+fn trust_anchors_are_used_where_byrnie_validates() {
+    let negative = "[[dns.danger_negative_trust_anchor]]\ndomain = \"a.example\"\nuntil = ";
+    let far = "\"2026-12-01T00:00:00Z\"";
+    check(
+        "version = 1\n[dns]\nknown_signed = \"example.net\"",
+        "line 3: `dns.known_signed` has no meaning where byrnie validates",
+        "leave it out, or set `dns.mode` to \"trust-ad\"",
+    );
+    check(
+        &format!("version = 1\ndns.mode = \"trust-ad\"\n{negative}{far}"),
+        "line 4: negative trust anchors have no meaning where the resolver validates",
+        "set them in the resolver",
+    );
+    check(
+        &format!("version = 1\n{negative}{far}\n{negative}{far}"),
+        "line 6: two negative trust anchors name a.example",
+        "join them into one",
+    );
+    check(
+        &format!("version = 1\n{negative}\"2026-12-01\""),
+        "line 4: not a point in time: write it like \"2026-12-01T00:00:00Z\"",
+        "",
+    );
+    check(
+        "version = 1\n[[dns.danger_negative_trust_anchor]]\ndomain = \"a.example\"",
+        "line 2: missing field `until`",
+        "",
+    );
+    let many: String = (0..33)
+        .map(|number| {
+            format!("{negative}{far}\n").replace("a.example", &format!("a{number}.example"))
+        })
+        .collect();
+    check(
+        &format!("version = 1\n{many}"),
+        "line 99: more than 32 negative trust anchors",
+        "if so much looks broken, the fault lies nearer: look at the clock and the resolver",
+    );
+}
+
+#[test]
+fn a_negative_trust_anchor_ends_within_a_week() {
+    let text = "version = 1\n[[dns.danger_negative_trust_anchor]]\ndomain = \"a.example\"\n\
+                until = \"1970-01-09T00:00:00Z\"";
+    let path = Path::new("b.toml");
+    let file = parse(text, path).unwrap();
+    let day = |number: u64| UnixTime(number * 86_400);
+    let error = check_lifetimes(&file, path, day(0)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "b.toml: `dns.danger_negative_trust_anchor`: a.example: `until` lies more than 7d ahead"
+    );
+    assert_eq!(check_lifetimes(&file, path, day(1)), Ok(()));
+    assert_eq!(check_lifetimes(&file, path, day(9)), Ok(()));
+    assert_eq!(warnings(&file, day(7)), [""; 0]);
+    assert_eq!(
+        warnings(&file, day(8)),
+        [
+            "the negative trust anchor of a.example has expired (1970-01-09T00:00:00Z) and no longer \
+          counts: remove it"
+        ]
     );
 }
 

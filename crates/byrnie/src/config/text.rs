@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use byrnie_base::UnixTime;
 use byrnie_mta::Network;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
@@ -138,6 +140,29 @@ impl fmt::Display for NetworkText {
     }
 }
 
+/// A point in time such as `"2026-12-01T00:00:00Z"` or `"2026-12-01T08:00+01:00"`: RFC 3339.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Moment(pub(crate) UnixTime);
+
+impl FromStr for Moment {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let at: Timestamp = text.parse().map_err(|_| InvalidText::Moment)?;
+        let seconds = u64::try_from(at.as_second()).map_err(|_| InvalidText::Moment)?;
+        Ok(Self(UnixTime(seconds)))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_second(self.0.as_i64()) {
+            Ok(at) => at.fmt(f),
+            Err(_) => self.0.0.fmt(f),
+        }
+    }
+}
+
 /// Why a text in the configuration is not what it should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum InvalidText {
@@ -145,6 +170,8 @@ pub(crate) enum InvalidText {
     Duration,
     /// More than a year.
     DurationTooLong,
+    /// Not a date and a time with an offset from UTC.
+    Moment,
     /// Neither an address nor an address with a prefix length.
     Network,
     /// Not a number with a unit.
@@ -156,6 +183,7 @@ impl fmt::Display for InvalidText {
         f.write_str(match self {
             Self::Duration => "not a duration: write numbers with units such as \"90s\" or \"5m\"",
             Self::DurationTooLong => "the duration is longer than a year",
+            Self::Moment => "not a point in time: write it like \"2026-12-01T00:00:00Z\"",
             Self::Network => "not a network: write it like \"192.0.2.0/24\" or \"2001:db8::/32\"",
             Self::Size => "not a size: write a number with a unit such as \"50MiB\"",
         })
@@ -191,7 +219,7 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(Span, Size, NetworkText);
+serde_as_text!(Span, Size, NetworkText, Moment);
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +256,21 @@ mod tests {
         check::<Size>("10 MB", Ok("10000000"));
         for bad in ["", "MiB", "5 bananas", "-1", "99999999999GiB"] {
             check::<Size>(bad, Err(InvalidText::Size));
+        }
+    }
+
+    #[test]
+    fn moments_are_a_date_and_a_time_with_an_offset() {
+        check::<Moment>("2026-12-01T00:00:00Z", Ok("2026-12-01T00:00:00Z"));
+        check::<Moment>("2026-12-01T01:30+01:00", Ok("2026-12-01T00:30:00Z"));
+        for bad in [
+            "",
+            "2026-12-01",
+            "2026-12-01T00:00:00",
+            "tomorrow",
+            "1950-01-01T00:00:00Z",
+        ] {
+            check::<Moment>(bad, Err(InvalidText::Moment));
         }
     }
 

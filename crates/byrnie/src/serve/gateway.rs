@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use byrnie_base::DomainName;
+use byrnie_base::UnixTime;
 use byrnie_mta::Metrics;
 use byrnie_mta::Mta;
 use byrnie_mta::MtaParts;
 use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
+use byrnie_net::dns::AnchorBook;
+use byrnie_net::dns::AnchorFollower;
+use byrnie_net::dns::HINT_DEAD;
 use byrnie_net::dns::Resolver;
+use byrnie_net::dns::UpstreamHealth;
 use byrnie_net::tls::server_acceptor;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
@@ -20,14 +25,19 @@ use byrnie_store::StoreError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tracing::error;
 use tracing::info;
+use tracing::warn;
 
 use super::monitor;
 use super::monitor::Measure;
 use super::monitor::Monitor;
+use crate::config;
 use crate::config::File;
 use crate::config::MetricsListen;
 use crate::failure::Failure;
+use crate::kept_anchors::KeptAnchors;
+use crate::output;
 use crate::resolving;
 use crate::serve::settings;
 use crate::signals;
@@ -40,7 +50,10 @@ pub(super) async fn run(file: &File) -> Result<(), Failure> {
     let terminated = signals::termination()?;
     let hostname = hostname(file)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let resolver = resolving::resolver(file, &clock)?;
+    let store = Arc::new(open_store(file)?);
+    let kept = Arc::new(KeptAnchors::new(Arc::clone(&store)));
+    let anchors = anchors(file, &kept, clock.now()).await?;
+    let resolver = resolving::resolver(file, anchors.as_ref(), &clock)?;
     let metrics = Arc::new(Metrics::new());
     let listeners = bind_all(&file.smtp.listen).await?;
     let smtp = addresses(&listeners);
@@ -60,14 +73,13 @@ pub(super) async fn run(file: &File) -> Result<(), Failure> {
     }
 
     probe(&resolver).await?;
-    let watching = resolver.clone();
-    let until = ended(stopping.clone());
-    tokio::spawn(async move { watching.watch(until).await });
+    let anchors = anchors.map(|book| (book, kept));
+    tend(&resolver, anchors, clock, &stopping);
 
     let parts = MtaParts {
         listeners,
         server_tls: server_tls(file)?,
-        store: Arc::new(open_store(file)?),
+        store,
         resolver: Arc::new(resolver),
         roots: resolving::roots(file)?,
         clock: Arc::new(SystemClock),
@@ -138,6 +150,58 @@ impl Measure for Numbers {
     }
 }
 
+/// Looks after the resolver as long as the gateway goes on: whether its upstreams are fit, and what it
+/// trusts.
+fn tend(
+    resolver: &Resolver,
+    anchors: Option<(AnchorBook, Arc<KeptAnchors<SqliteStore>>)>,
+    clock: Arc<dyn Clock>,
+    stopping: &watch::Receiver<Life>,
+) {
+    let (watching, until) = (resolver.clone(), ended(stopping.clone()));
+    tokio::spawn(async move { watching.watch(until).await });
+    if let Some((book, kept)) = anchors {
+        let follower = AnchorFollower::new(resolver.clone(), book, kept, clock);
+        tokio::spawn(follower.run(ended(stopping.clone())));
+    }
+}
+
+/// The trust anchors as they stand; `None` where the resolvers validate.
+async fn anchors(
+    file: &File,
+    kept: &KeptAnchors<SqliteStore>,
+    now: UnixTime,
+) -> Result<Option<AnchorBook>, Failure> {
+    let Some(mut book) = resolving::anchors(file, now)? else {
+        return Ok(None);
+    };
+    let damaged = book.load(kept).await.map_err(|error| {
+        Failure::runtime(format!("the trust anchors cannot be read: {error}"))
+            .hint("`queue.spool` names a folder that byrnie's user may write to")
+    })?;
+    for what in damaged {
+        error!(
+            target: "byrnie::serve",
+            %what,
+            hint = "the configured anchors count, as on the first day; if you know of revoked keys among \
+                them, take them out of `dns.trust_anchor_file`",
+            "what was known about a trust anchor is lost"
+        );
+    }
+    for zone in book.dead_zones(now) {
+        error!(target: "byrnie::serve", %zone, hint = HINT_DEAD, "every key of a trust anchor is revoked");
+    }
+    for negative in book.active(now) {
+        let (domain, until) = (&negative.domain, output::time(negative.until));
+        let reason = negative.reason.as_deref().unwrap_or_default();
+        warn!(target: "byrnie::serve", %domain, until, reason, "a domain is not validated: it has a negative trust anchor");
+    }
+    for warning in config::warnings(file, now) {
+        warn!(target: "byrnie::serve", "{warning}");
+    }
+    Ok(Some(book))
+}
+
 /// Refuses to start where nobody lets DNSSEC through: every promise would look broken, or worse,
 /// absent (behaviour rule 8).
 async fn probe(resolver: &Resolver) -> Result<(), Failure> {
@@ -146,12 +210,19 @@ async fn probe(resolver: &Resolver) -> Result<(), Failure> {
         return Ok(());
     }
     let upstreams = report.to_string().replace('\n', "; ");
-    Err(
-        Failure::runtime(format!("no resolver is fit for DNSSEC: {upstreams}")).hint(
+    let mut healths = report.upstreams.iter();
+    let hint = match healths.any(|(_, it)| matches!(it, UpstreamHealth::AnchorMismatch(_))) {
+        true => {
+            "`byrnie anchors` shows which keys are trusted; if they have changed while this machine \
+             slept, name the right anchors in `dns.trust_anchor_file` (the root's are at \
+             https://data.iana.org/root-anchors/)"
+        }
+        false => {
             "name a resolver that passes DNSSEC records on in `dns.servers`, such as unbound on \
-             this machine",
-        ),
-    )
+             this machine"
+        }
+    };
+    Err(Failure::runtime(format!("no resolver is fit for DNSSEC: {upstreams}")).hint(hint))
 }
 
 /// The name to greet with.

@@ -1,7 +1,7 @@
 //! `byrnie serve`: the gateway, from its configuration to its end.
 //!
 //! ```text
-//! configuration ─► listeners bound ─► monitor ─► DNS probed ─► spool opened ─► mail taken: ready
+//! configuration ─► spool opened ─► listeners bound ─► monitor ─► DNS probed ─► mail taken: ready
 //!                                                                                   │
 //!    exit code 0 ◄── monitor closed ◄── deliveries ended ◄── sessions ended ◄── signal
 //! ```

@@ -57,6 +57,7 @@ fn every_command_says_what_its_exit_codes_mean() {
         "lab",
         "policy",
         "dns",
+        "anchors",
         "dane verify",
         "queue list",
         "queue show",

@@ -38,6 +38,12 @@ fn what_is_wrong_is_said_with_its_line_and_a_hint() {
          hint: paths in the file start at the file's folder\n",
     );
     check(
+        "version = 1\n[[dns.danger_negative_trust_anchor]]\ndomain = \"a.example\"\n\
+         until = \"2099-01-01T00:00:00Z\"\n",
+        "error: b.toml: `dns.danger_negative_trust_anchor`: a.example: `until` lies more than 7d ahead\n\
+         hint: choose an earlier time; it can be prolonged when it comes, if nothing is mended\n",
+    );
+    check(
         "version = 1\n[log]\nlevel = \"info,=\"\n",
         "error: b.toml, line 3: `log.level` is neither a level nor a list of levels\n\
          hint: write \"info\", or levels per target such as \"info,byrnie_net=debug\"\n",
@@ -53,7 +59,22 @@ fn machines_read_the_same() {
     assert_eq!(
         ran.stdout,
         "{\"file\":\"b.toml\",\"good\":false,\"line\":2,\"message\":\"unknown field `smpt`\",\
-         \"hint\":\"did you mean `smtp`?\"}\n"
+         \"hint\":\"did you mean `smtp`?\",\"warnings\":[]}\n"
+    );
+}
+
+#[test]
+fn what_no_longer_counts_is_pointed_out() {
+    let folder = TempDir::new().unwrap();
+    let text = "version = 1\n[[dns.danger_negative_trust_anchor]]\ndomain = \"a.example\"\n\
+                until = \"2020-01-01T00:00:00Z\"\n";
+    fs::write(folder.path().join("b.toml"), text).unwrap();
+    let ran = byrnie_in(folder.path(), &["config", "check", "b.toml"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "b.toml: good\n"));
+    assert_eq!(
+        ran.stderr,
+        "warning: b.toml: the negative trust anchor of a.example has expired \
+         (2020-01-01T00:00:00Z) and no longer counts: remove it\n"
     );
 }
 

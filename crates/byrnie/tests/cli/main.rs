@@ -1,6 +1,8 @@
 //! The command line from the outside: what it prints where, and with which exit code.
 
 #[cfg(test)]
+mod anchors;
+#[cfg(test)]
 mod bad_usage;
 #[cfg(test)]
 mod config;

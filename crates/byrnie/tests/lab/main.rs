@@ -1,6 +1,8 @@
 //! The program inside the miniature internet.
 
 #[cfg(test)]
+mod anchors;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod played;
