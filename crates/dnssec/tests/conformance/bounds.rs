@@ -15,6 +15,7 @@ use crate::world::Denial;
 use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::nsec;
 use crate::world::record;
 
 /// CVE-2023-50387: many keys with one tag, and many signatures that claim it.
@@ -116,6 +117,31 @@ fn iterations_beyond_the_bound_are_not_even_begun() {
     let world = World::new(vec![root(), Zone::new("org.", Denial::Nsec3(2_500), "")]);
     let Work { nsec3_rounds, .. } = world.ask("nx.org. A").work;
     assert_eq!(nsec3_rounds, 0);
+}
+
+#[test]
+fn the_number_of_denial_records_looked_at_is_bounded() {
+    let world = World::new(vec![root(), Zone::new("org.", Denial::Nsec, "")]);
+    let verdict = world.ask_tampered("nx.org. A", |question, reply| {
+        if question.rtype == Rtype::A {
+            let proof = std::mem::take(&mut reply.authority);
+            for number in 0..100 {
+                let record = nsec(&format!("a{number}.org."), &format!("b{number}.org."), &[]);
+                reply
+                    .authority
+                    .extend(world.zones[1].signed_anew(&[record]));
+            }
+            reply.authority.extend(proof);
+        }
+    });
+    assert_eq!(verdict.status.word(), "bogus");
+    let most = u32::try_from(Limits::default().denial_sets_max).unwrap();
+    // And those of the chain and the SOA.
+    assert!(
+        verdict.work.signature_checks <= most + 4,
+        "{:?}",
+        verdict.work
+    );
 }
 
 #[test]

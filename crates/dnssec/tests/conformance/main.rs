@@ -11,6 +11,7 @@ mod algorithms;
 mod bounds;
 mod damage;
 mod explanation;
+mod keys;
 mod octets;
 mod rfc1035;
 mod rfc2181;

@@ -8,6 +8,7 @@ use domain::base::iana::Rtype;
 
 use crate::world::Denial;
 use crate::world::Nsec3Fields;
+use crate::world::Nsec3Span;
 use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
@@ -122,6 +123,7 @@ fn records_of_unknown_hash_functions_or_flags_are_ignored() {
     #[track_caller]
     fn check(algorithm: u8, flags: u8, word: &str) {
         let fields = Nsec3Fields {
+            span: Nsec3Span::Everything,
             algorithm,
             flags,
             iterations: 0,
@@ -134,8 +136,9 @@ fn records_of_unknown_hash_functions_or_flags_are_ignored() {
 
 #[test]
 fn records_of_a_second_chain_are_ignored() {
-    let record = |at: &str, iterations| {
+    let record_of = |span, at: &str, iterations| {
         let fields = Nsec3Fields {
+            span,
             algorithm: 1,
             flags: 0,
             iterations,
@@ -143,6 +146,7 @@ fn records_of_a_second_chain_are_ignored() {
         };
         nsec3("org.", at, fields)
     };
+    let record = |at: &str, iterations| record_of(Nsec3Span::Everything, at, iterations);
     // Encloser and next closer name by one chain, or each by another.
     let proven = ask_with("nx.org. A", &[record("org.", 1)]);
     assert_eq!(
@@ -150,6 +154,9 @@ fn records_of_a_second_chain_are_ignored() {
         (Status::Secure, Kind::NxDomain)
     );
     let mixed = ask_with("nx.org. A", &[record("other.org.", 1), record("org.", 2)]);
+    assert_eq!(mixed.status.word(), "bogus");
+    let encloser = record_of(Nsec3Span::Nothing, "org.", 1);
+    let mixed = ask_with("nx.org. A", &[encloser, record("other.org.", 2)]);
     assert_eq!(mixed.status.word(), "bogus");
     // Nor does a second chain, costly to follow, make the first insecure.
     let costly = ask_with("nx.org. A", &[record("org.", 1), record("org.", 500)]);
@@ -164,6 +171,7 @@ fn records_of_a_second_chain_are_ignored() {
 #[test]
 fn a_number_of_iterations_that_is_not_signed_makes_nothing_insecure() {
     let fields = || Nsec3Fields {
+        span: Nsec3Span::Everything,
         algorithm: 1,
         flags: 0,
         iterations: 500,
@@ -204,6 +212,7 @@ fn the_types_in_a_record_count() {
     #[track_caller]
     fn check(question: &str, at: &str, types: &[Rtype], word: &str) {
         let fields = Nsec3Fields {
+            span: Nsec3Span::Everything,
             algorithm: 1,
             flags: 0,
             iterations: 0,

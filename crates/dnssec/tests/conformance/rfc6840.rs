@@ -183,6 +183,11 @@ fn the_span_of_a_record_counts() {
         "secure",
     );
     check("z.org. A", "y.org.", "org.", &[Rtype::A], "bogus");
+    // The closest encloser follows from the next name, and so does which wildcard there is not.
+    check("c.b.org. A", "a.org.", "x.b.org.", &[Rtype::A], "secure");
+    check("c.b.org. A", "*.b.org.", "x.b.org.", &[Rtype::A], "bogus");
+    // What a zone signs outside of itself says nothing.
+    check("x.org. A", "net.", "z.org.", &[Rtype::A], "bogus");
     // The next name lies below: the name exists and has nothing, and no wildcard applies.
     check("b.org. A", "org.", "x.b.org.", &[Rtype::SOA], "secure");
 }
@@ -199,6 +204,66 @@ fn check(question: &str, owner: &str, next: &str, types: &[Rtype], word: &str) {
         }
     });
     assert_eq!(verdict.status.word(), word, "{question} {record}");
+}
+
+#[test]
+fn what_a_record_says_of_a_delegation_depends_on_its_types_and_span() {
+    check("plain.org.", "z.org.", &[Rtype::NS], None);
+    check(
+        "plain.org.",
+        "z.org.",
+        &[Rtype::NS, Rtype::DS],
+        Some(&Rule::NoDsUnproven),
+    );
+    check(
+        "plain.org.",
+        "z.org.",
+        &[Rtype::NS, Rtype::SOA],
+        Some(&Rule::NoDsUnproven),
+    );
+    check(
+        "org.",
+        "plain.org.",
+        &[Rtype::SOA],
+        Some(&Rule::NoDsUnproven),
+    );
+    check(
+        "plain.org.",
+        "org.",
+        &[Rtype::DS],
+        Some(&Rule::NoDsUnproven),
+    );
+    // No delegation at all, by the types, or because there is no such name: then it must be signed.
+    check("plain.org.", "z.org.", &[Rtype::A], Some(&Rule::NotSigned));
+    check("org.", "z.org.", &[Rtype::SOA], Some(&Rule::NotSigned));
+    check(
+        "org.",
+        "x.www.plain.org.",
+        &[Rtype::SOA],
+        Some(&Rule::NotSigned),
+    );
+
+    #[track_caller]
+    fn check(owner: &str, next: &str, types: &[Rtype], expected: Option<&Rule>) {
+        let world = World::new(vec![
+            Zone::new(".", Denial::Nsec, ""),
+            Zone::new("org.", Denial::Nsec, ""),
+            Zone::new("plain.org.", Denial::Unsigned, "www A 192.0.2.1"),
+        ]);
+        let record = nsec(owner, next, types);
+        let verdict = world.ask_tampered("www.plain.org. A", |asked, reply| {
+            if asked.rtype == Rtype::DS && asked.name.label_count() > 2 {
+                reply.answer.clear();
+                reply.authority = world.zones[1].signed_anew(std::slice::from_ref(&record));
+            }
+        });
+        assert_eq!(
+            rule(&verdict.status),
+            expected,
+            "{record}: {}",
+            verdict.status
+        );
+    }
 }
 
 fn rule(status: &Status) -> Option<&Rule> {

@@ -1,11 +1,14 @@
 //! Denials that answer other questions than they came for (Section 5).
 
+use std::time::Duration;
+
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Validator;
 use byrnie_dnssec::Verdict;
 use domain::base::iana::Rtype;
 
 use crate::world::Denial;
+use crate::world::NOW;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::moved;
@@ -115,6 +118,35 @@ fn an_opt_out_span_answers_nothing_else() {
     ask(&world, &validator, "nx.org. A");
     ask(&world, &validator, "other.org. A");
     assert_eq!(world.asked.borrow().len(), 1);
+}
+
+#[test]
+fn costly_denials_are_not_kept() {
+    let world = world(Denial::Nsec3(151));
+    let validator = world.validator();
+    ask(&world, &validator, "nx.org. A");
+    let verdict = ask(&world, &validator, "other.org. A");
+    assert_eq!(verdict.status.word(), "insecure");
+    assert_eq!(world.asked.borrow().len(), 1);
+    assert_eq!(verdict.work.nsec3_rounds, 0);
+}
+
+#[test]
+fn denials_are_kept_no_longer_than_the_bound() {
+    let mut world = world(Denial::Nsec);
+    world.limits.denial_ttl_max = Duration::from_secs(10);
+    let validator = world.validator();
+    for (later, asked) in [(0, 4), (9, 0), (10, 1)] {
+        world.asked.borrow_mut().clear();
+        let question = format!("nx{later}.org. A");
+        world.drive_at(
+            NOW + Duration::from_secs(later),
+            &validator,
+            &question,
+            |asked| Some(world.reply(asked).message(asked)),
+        );
+        assert_eq!(world.asked.borrow().len(), asked, "{later}");
+    }
 }
 
 #[test]

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use domain::base::Name;
 use domain::base::Ttl;
 use domain::base::iana::Rtype;
+use domain::base::iana::SecurityAlgorithm;
 use domain::rdata::Rrsig;
 use domain::rdata::ZoneRecordData;
+use domain::rdata::dnssec::Timestamp;
 
 use crate::world::Denial;
 use crate::world::NOW;
@@ -27,6 +29,10 @@ fn a_signature_is_valid_between_its_dates_give_or_take_the_skew() {
     check((-20_000, 0), None);
     check((-23_500, -3_500), None);
     check((-23_700, -3_700), Some(&Rule::Expired(at(-3_700))));
+    check((-23_600, -3_600), None);
+    check((-23_601, -3_601), Some(&Rule::Expired(at(-3_601))));
+    check((3_600, 23_600), None);
+    check((3_601, 23_601), Some(&Rule::NotYetValid(at(3_601))));
     check((3_500, 23_500), None);
     check((3_700, 23_700), Some(&Rule::NotYetValid(at(3_700))));
     // One of a year allows the most, a day.
@@ -37,6 +43,7 @@ fn a_signature_is_valid_between_its_dates_give_or_take_the_skew() {
 
     #[track_caller]
     fn check(validity: (i64, i64), expected: Option<&Rule>) {
+        let at = |offset: i64| UnixTime(NOW.0.checked_add_signed(offset).unwrap());
         let mut world = world();
         let zone = world.zone("org.");
         zone.validity = validity;
@@ -46,7 +53,8 @@ fn a_signature_is_valid_between_its_dates_give_or_take_the_skew() {
         } else {
             let verdict = world.ask_tampered("www.org. A", |_, reply| {
                 change_signatures(&mut reply.answer, Rtype::A, |old| {
-                    let (until, from) = (old.inception(), old.expiration());
+                    let field = |offset| Timestamp::from(u32::try_from(at(offset).0).unwrap());
+                    let (from, until) = (field(validity.0), field(validity.1));
                     rebuilt(
                         old,
                         old.labels(),
@@ -57,7 +65,7 @@ fn a_signature_is_valid_between_its_dates_give_or_take_the_skew() {
                     )
                 });
             });
-            assert!(matches!(rule(&verdict.status), Some(Rule::Expired(_))));
+            assert_eq!(rule(&verdict.status).as_ref(), expected);
         }
     }
 }
@@ -132,6 +140,36 @@ fn a_signature_that_counts_more_labels_than_the_name_has_is_bogus() {
 }
 
 #[test]
+fn a_signature_must_name_a_key_of_the_zone_by_tag_and_algorithm() {
+    check(SecurityAlgorithm::ED25519, 0, None);
+    check(SecurityAlgorithm::ED25519, 1, Some(&Rule::NoSuchKey));
+    check(SecurityAlgorithm::RSASHA256, 0, Some(&Rule::NoSuchKey));
+    let unknown = SecurityAlgorithm::from_int(200);
+    check(unknown, 0, Some(&Rule::UnsupportedAlgorithm));
+
+    #[track_caller]
+    fn check(algorithm: SecurityAlgorithm, tag_change: u16, expected: Option<&Rule>) {
+        let verdict = world().ask_tampered("www.org. A", |_, reply| {
+            change_signatures(&mut reply.answer, Rtype::A, |old| {
+                Rrsig::new(
+                    old.type_covered(),
+                    algorithm,
+                    old.labels(),
+                    old.original_ttl(),
+                    old.expiration(),
+                    old.inception(),
+                    old.key_tag() ^ tag_change,
+                    old.signer_name().clone(),
+                    old.signature().clone(),
+                )
+                .unwrap()
+            });
+        });
+        assert_eq!(rule(&verdict.status).as_ref(), expected);
+    }
+}
+
+#[test]
 fn the_ttl_is_the_least_of_received_original_and_what_is_left_of_the_signature() {
     check(3_600, 100_000, 3_600);
     check(7_200, 100_000, 3_600);
@@ -192,23 +230,20 @@ fn a_wildcard_answer_needs_proof_that_nothing_closer_exists() {
             "{denial:?}"
         );
 
-        // The wildcard's record replayed for a name that exists.
-        let replayed = world.ask_tampered("there.wild.org. TXT", |question, reply| {
-            if question.rtype == Rtype::TXT {
-                let other = world.reply(&parse_question("a.wild.org. TXT"));
-                reply.authority.clone_from(&other.authority);
-                reply.answer = other
-                    .answer
-                    .into_iter()
-                    .map(|record| moved(&record, "there.wild.org."))
-                    .collect();
-            }
-        });
-        assert_eq!(
-            rule(&replayed.status),
-            Some(Rule::WildcardUnproven),
-            "{denial:?}"
-        );
+        // The wildcard's record replayed for a name that exists, or exists only for those below it,
+        // or that is below one which exists.
+        for owner in ["there.wild.org.", "ent.wild.org.", "x.ent.wild.org."] {
+            let replayed = world.ask_tampered(&format!("{owner} TXT"), |question, reply| {
+                if question.rtype == Rtype::TXT {
+                    let other = world.reply(&parse_question("a.wild.org. TXT"));
+                    reply.authority.clone_from(&other.authority);
+                    let moved = other.answer.iter().map(|record| moved(record, owner));
+                    reply.answer = moved.collect();
+                }
+            });
+            let rule = rule(&replayed.status);
+            assert_eq!(rule, Some(Rule::WildcardUnproven), "{denial:?} {owner}");
+        }
     }
 }
 
@@ -233,8 +268,8 @@ fn rebuilt(
     old: &Rrsig<Bytes, Name<Bytes>>,
     labels: u8,
     original_ttl: Ttl,
-    expiration: domain::rdata::dnssec::Timestamp,
-    inception: domain::rdata::dnssec::Timestamp,
+    expiration: Timestamp,
+    inception: Timestamp,
     signer: &Name<Bytes>,
 ) -> Rrsig<Bytes, Name<Bytes>> {
     Rrsig::new(
@@ -276,6 +311,7 @@ www A 192.0.2.2
 MiXeD MX 10 MaiL
 *.wild TXT wild
 there.wild A 192.0.2.3
+a.ent.wild A 192.0.2.4
 ";
     Zone::new("org.", denial, text)
 }

@@ -3,6 +3,7 @@
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
+use domain::base::Ttl;
 use domain::base::iana::Rtype;
 
 use crate::world::Denial;
@@ -111,6 +112,32 @@ fn no_set_of_true_proofs_denies_what_exists() {
 }
 
 #[test]
+fn no_part_of_true_proofs_denies_what_exists() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = world(denial);
+        let proof = world.reply(&parse_question("nx.org. A")).authority;
+        for question in ["a.wild.org. TXT", "www.org. A", "alias.org. AAAA"] {
+            for (left_out, nxdomain) in (0..proof.len()).flat_map(|at| [(at, true), (at, false)]) {
+                let verdict = world.ask_tampered(question, |asked, reply| {
+                    if *asked == parse_question(question) {
+                        reply.answer.clear();
+                        reply.nxdomain = nxdomain;
+                        reply.authority.clone_from(&proof);
+                        let owner = reply.authority[left_out].owner().clone();
+                        reply.authority.retain(|record| *record.owner() != owner);
+                    }
+                });
+                assert_eq!(
+                    verdict.status.word(),
+                    "bogus",
+                    "{denial:?} {question} {left_out}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_denial_may_be_kept_as_long_as_the_soa_minimum_says() {
     let verdict = world(Denial::Nsec).ask("nx.org. A");
     assert_eq!((verdict.kind, verdict.ttl), (Kind::NxDomain, 300));
@@ -183,6 +210,54 @@ fn a_denial_beside_a_record_of_the_zone_that_is_not_authentic_is_bogus() {
                 }
             });
             assert_eq!(rule(&verdict.status), expected, "{question}");
+        }
+    }
+}
+
+#[test]
+fn a_denial_may_be_kept_no_longer_than_its_records() {
+    let world = world(Denial::Nsec);
+    for (question, rtype) in [
+        ("nx.org. A", Rtype::NSEC),
+        ("nx.org. A", Rtype::SOA),
+        ("a.wild.org. TXT", Rtype::NSEC),
+    ] {
+        let verdict = world.ask_tampered(question, |_, reply| {
+            for record in &mut reply.authority {
+                if record.rtype() == rtype {
+                    record.set_ttl(Ttl::from_secs(7));
+                }
+            }
+        });
+        assert_eq!(
+            (verdict.status, verdict.ttl),
+            (Status::Secure, 7),
+            "{question} {rtype}"
+        );
+    }
+}
+
+#[test]
+fn the_root_has_no_ds_records_and_its_own_word_for_it() {
+    let verdict = world(Denial::Nsec).ask(". DS");
+    assert_eq!(
+        (verdict.status, verdict.kind),
+        (Status::Secure, Kind::NoData)
+    );
+}
+
+/// RFC 4592, Section 2.2.2: a wildcard that exists only because of names below it answers as well.
+#[test]
+fn a_wildcard_without_records_makes_nodata_of_what_would_be_nxdomain() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let org = Zone::new("org.", denial, "x.* A 192.0.2.1");
+        let world = World::new(vec![Zone::new(".", Denial::Nsec, ""), org]);
+        for nxdomain in [false, true] {
+            let verdict = world.ask_tampered("nx.org. A", |_, reply| reply.nxdomain = nxdomain);
+            assert_eq!(
+                (verdict.status, verdict.kind),
+                (Status::Secure, Kind::NoData)
+            );
         }
     }
 }

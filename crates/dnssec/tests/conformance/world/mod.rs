@@ -22,10 +22,12 @@ use domain::rdata::ZoneRecordData;
 
 pub(crate) use zone::Denial;
 pub(crate) use zone::Nsec3Fields;
+pub(crate) use zone::Nsec3Span;
 pub(crate) use zone::Record;
 pub(crate) use zone::Zone;
 pub(crate) use zone::dnskey;
 pub(crate) use zone::ds;
+pub(crate) use zone::new_key_with;
 pub(crate) use zone::nsec;
 pub(crate) use zone::nsec3;
 pub(crate) use zone::record;

@@ -169,12 +169,15 @@ impl Zone {
 
     /// Signs one record set anew.
     pub(crate) fn sign_set(&mut self, owner: &Name<Bytes>, rtype: Rtype) {
+        let all: Vec<usize> = (0..self.keys.len()).collect();
+        self.sign_set_with(&all, owner, rtype);
+    }
+
+    /// Signs one record set anew, with some of the keys.
+    pub(crate) fn sign_set_with(&mut self, keys: &[usize], owner: &Name<Bytes>, rtype: Rtype) {
         let set = &self.records[&(owner.clone(), rtype)];
-        let signatures = self
-            .keys
-            .iter()
-            .map(|key| self.signature(key, set))
-            .collect();
+        let keys = keys.iter().map(|at| &self.keys[*at]);
+        let signatures = keys.map(|key| self.signature(key, set)).collect();
         self.signatures.insert((owner.clone(), rtype), signatures);
     }
 
@@ -427,32 +430,55 @@ pub(crate) fn nsec(owner: &str, next: &str, types: &[Rtype]) -> Record {
 
 /// What an NSEC3 record says besides the hash that is its owner.
 pub(crate) struct Nsec3Fields {
+    pub(crate) span: Nsec3Span,
     pub(crate) algorithm: u8,
     pub(crate) flags: u8,
     pub(crate) iterations: u16,
     pub(crate) types: Vec<Rtype>,
 }
 
-/// An NSEC3 record at the hash of a name; it covers all other hashes.
+/// Which hashes an NSEC3 record covers.
+#[derive(Clone, Copy)]
+pub(crate) enum Nsec3Span {
+    /// All but its own.
+    Everything,
+    /// None.
+    Nothing,
+}
+
+/// An NSEC3 record at the hash of a name.
 pub(crate) fn nsec3(apex: &str, at: &str, fields: Nsec3Fields) -> Record {
     let hash = hash(&name(at), fields.iterations);
     let owner = name(&format!("{hash}.{apex}"));
+    let mut next = hash.as_slice().to_vec();
+    if let (Nsec3Span::Nothing, Some(last)) = (fields.span, next.last_mut()) {
+        *last += 1;
+    }
     let data = Nsec3::new(
         Nsec3HashAlgorithm::from_int(fields.algorithm),
         fields.flags,
         fields.iterations,
         Nsec3Salt::empty(),
-        hash,
+        OwnerHash::from_octets(Bytes::from(next)).unwrap(),
         bitmap(&fields.types.into_iter().collect()),
     );
     record(&owner, 300, ZoneRecordData::Nsec3(data))
 }
 
-/// A new key for a zone.
+/// A new key for a zone, with the SEP bit.
 pub(crate) fn new_key(apex: &str, algorithm: &GenerateParams) -> SigningKey<Bytes, KeyPair> {
-    let (secret, public) = generate(algorithm, FLAGS).unwrap();
+    new_key_with(apex, algorithm, FLAGS)
+}
+
+/// A new key for a zone, with flags.
+pub(crate) fn new_key_with(
+    apex: &str,
+    algorithm: &GenerateParams,
+    flags: u16,
+) -> SigningKey<Bytes, KeyPair> {
+    let (secret, public) = generate(algorithm, flags).unwrap();
     let pair = KeyPair::from_bytes(&secret, &public).unwrap();
-    SigningKey::new(name(apex), FLAGS, pair)
+    SigningKey::new(name(apex), flags, pair)
 }
 
 /// The record of a key.
