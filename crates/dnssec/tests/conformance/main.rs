@@ -12,6 +12,7 @@ mod bounds;
 mod damage;
 mod explanation;
 mod keys;
+mod laws;
 mod octets;
 mod rfc1035;
 mod rfc2181;
