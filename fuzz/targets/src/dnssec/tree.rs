@@ -140,8 +140,12 @@ impl Tree {
             Kind::Unsigned | Kind::UnknownAlgorithm => return Truth::Unsigned,
             Kind::Nsec | Kind::Nsec3 | Kind::OptOut => {}
         }
-        if zone.dname_above(owner).is_some() {
-            return Truth::Elsewhere;
+        if let Some((_, target)) = zone.dname_above(owner) {
+            // The CNAME that follows from a DNAME is as true as that.
+            let target = target.filter(|_| rtype == Rtype::CNAME);
+            return target.map_or(Truth::Elsewhere, |target| {
+                Truth::Data(vec![target.into_octets()])
+            });
         }
         let is_left_out =
             zone.is_cut(owner) && !zone.sets.contains_key(&(owner.clone(), Rtype::DS));
