@@ -243,13 +243,23 @@ impl<'a> Denial<'a> {
             Ok(verified) => Ok(Some(verified)),
             Err(Unverified::Fault(fault)) => {
                 // Behind a chain of aliases there may be the records of other zones as well.
-                if signed.set.owner.ends_with(self.verifier.zone) {
+                let owner = &signed.set.owner;
+                if owner.ends_with(self.verifier.zone) && !self.is_of_zone_below(signed) {
                     self.fault.get_or_insert(fault);
                 }
                 Ok(None)
             }
             Err(Unverified::Failure(failure)) => Err(failure),
         }
+    }
+
+    /// Whether a zone below this one claims to have signed the set, and this one does not.
+    fn is_of_zone_below(&self, signed: &SignedSet) -> bool {
+        let zone = self.verifier.zone;
+        let mut signers = signed.signatures.iter().map(|rrsig| rrsig.signer_name());
+        let is_own = signers.clone().any(|signer| signer == zone);
+        !is_own
+            && signers.any(|signer| signed.set.owner.ends_with(signer) && signer.ends_with(zone))
     }
 
     /// Keeps the denial no longer than the SOA record says: RFC 2308, Section 5.

@@ -262,6 +262,33 @@ fn a_wildcard_without_records_makes_nodata_of_what_would_be_nxdomain() {
     }
 }
 
+/// The proof that the wildcard applies and the denial at the end of the alias stand in one section.
+#[test]
+fn a_wildcard_alias_into_a_zone_below_may_lead_to_nothing() {
+    for (denial, below) in [
+        (Denial::Nsec, Denial::Nsec3(0)),
+        (Denial::Nsec3(0), Denial::Nsec),
+    ] {
+        let world = World::new(vec![
+            Zone::new(".", Denial::Nsec, ""),
+            Zone::new(
+                "org.",
+                denial,
+                "*.wild CNAME nx.signed\n*.data CNAME www.signed",
+            ),
+            Zone::new("signed.org.", below, "www A 192.0.2.4"),
+        ]);
+        for (question, kind) in [
+            ("a.wild.org. A", Kind::NxDomain),
+            ("a.data.org. TXT", Kind::NoData),
+        ] {
+            let verdict = world.ask(question);
+            assert_eq!(verdict.status, Status::Secure, "{question}");
+            assert_eq!(verdict.kind, kind, "{question}");
+        }
+    }
+}
+
 fn rule(status: &Status) -> Option<&Rule> {
     match status {
         Status::Bogus(fault) => Some(&fault.rule),
