@@ -43,7 +43,8 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
     export INTEROP_WORK
     outcome=0
-    for part in mail dnssec; do
+    (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)
+    for part in mail dnssec differential; do
         INTEROP_PART=$part unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie" || outcome=1
     done
     exit "$outcome"
@@ -59,6 +60,7 @@ ip link set lo up
 . "$here/interop/peers.sh"
 . "$here/interop/suite.sh"
 . "$here/interop/dnssec.sh"
+. "$here/interop/differential.sh"
 
 # The setting up speaks only if it fails.
 quietly() {
@@ -97,6 +99,10 @@ part_dnssec() {
     quietly "$here/dnssec-bed/make.py" "$work/bed"
     quietly "$here/dnssec-bed/start.sh" "$work/bed"
     dnssec_suite
+}
+
+part_differential() {
+    differential_suite
 }
 
 "part_$INTEROP_PART"
