@@ -1,6 +1,7 @@
 //! From the bytes of an answer to record sets with their signatures.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -52,7 +53,7 @@ pub struct RecordSet {
     pub rtype: Rtype,
     /// Seconds that they may be kept, once validated no longer than their signature lasts.
     pub ttl: u32,
-    /// The data of each, with names uncompressed, in the order of the answer.
+    /// The data of each, with names uncompressed, in the order of the answer, and none twice.
     pub data: Vec<Bytes>,
 }
 
@@ -457,6 +458,9 @@ impl Sets {
 
     /// Puts each signature beside the set that it covers; others are dropped.
     fn finish(mut self) -> Section {
+        for signed in &mut self.sets {
+            drop_duplicates(&mut signed.set);
+        }
         for LooseSignature { owner, rrsig } in self.signatures {
             let key = (owner, rrsig.type_covered());
             if let Some(signed) = self.index.get(&key).and_then(|at| self.sets.get_mut(*at)) {
@@ -465,6 +469,20 @@ impl Sets {
         }
         Section(self.sets)
     }
+}
+
+/// Keeps each record once: RFC 2181, Section 5.
+///
+/// Signatures are over records without duplicates, so anybody on the way can add some. Where records
+/// are counted, or only the first of them looked at, that must change nothing.
+fn drop_duplicates(set: &mut RecordSet) {
+    if set.data.len() < 2 {
+        return;
+    }
+    let rtype = set.rtype;
+    let mut seen = HashSet::with_capacity(set.data.len());
+    set.data
+        .retain(|data| seen.insert(rdata::canonical(rtype, data).into_owned()));
 }
 
 /// RFC 1035, Section 4.1.1: QR.

@@ -1,13 +1,18 @@
-//! One owner, one CNAME (Section 10.1), and one DNAME (RFC 6672, Section 2.4).
+//! Sets without duplicates (Section 5); one owner, one CNAME (Section 10.1), and one DNAME (RFC 6672,
+//! Section 2.4).
 
 use byrnie_dnssec::Failure;
 use byrnie_dnssec::Status;
 use domain::base::iana::Rtype;
+use domain::rdata::Mx;
+use domain::rdata::ZoneRecordData;
 
 use crate::world::Denial;
 use crate::world::World;
 use crate::world::Zone;
+use crate::world::name;
 use crate::world::parse_question;
+use crate::world::record;
 
 //= https://www.rfc-editor.org/rfc/rfc2181#section-10.1
 //= type=test
@@ -37,6 +42,31 @@ fn the_same_cname_twice_is_one() {
     assert_eq!(verdict.status, Status::Secure);
 }
 
+/// Signatures are over records without duplicates (RFC 4034, Section 6.3), so whoever is on the way
+/// could add some: two MTA-STS records, for one, would be none.
+#[test]
+fn a_record_that_comes_again_is_there_once() {
+    for question in ["one.txt.org. TXT", "mx.org. MX", "one.plain. TXT"] {
+        let verdict = world().ask_tampered(question, |asked, reply| {
+            if *asked == parse_question(question) {
+                reply.answer.extend(reply.answer.clone());
+                if let ZoneRecordData::Mx(mx) = reply.answer[0].data() {
+                    let other_case = Mx::new(mx.preference(), name("HOST.org."));
+                    let owner = asked.name.clone();
+                    reply.answer.push(record(&owner, 3600, other_case.into()));
+                }
+            }
+        });
+        let expected = if question.contains("plain") {
+            "insecure"
+        } else {
+            "secure"
+        };
+        assert_eq!(verdict.status.word(), expected);
+        assert_eq!(verdict.answer.unwrap().data.len(), 1, "{question}");
+    }
+}
+
 /// Records of the type asked for are the answer, whatever else the name has (RFC 1034, Section 3.6.2
 /// forbids it, but not to validators).
 #[test]
@@ -55,11 +85,17 @@ twod DNAME net.
 twod DNAME plain.
 both CNAME www.net.
 both A 192.0.2.2
+one.txt TXT one
+mx MX 1 host
 ";
     World::new(vec![
         Zone::new(".", Denial::Nsec, ""),
         Zone::new("org.", Denial::Nsec, text),
         Zone::new("net.", Denial::Nsec, "www A 192.0.2.3\nx A 192.0.2.4"),
-        Zone::new("plain.", Denial::Unsigned, "two CNAME a\ntwo CNAME b"),
+        Zone::new(
+            "plain.",
+            Denial::Unsigned,
+            "two CNAME a\ntwo CNAME b\none TXT one",
+        ),
     ])
 }
