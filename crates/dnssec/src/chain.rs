@@ -86,11 +86,18 @@ impl Trust {
     //# If the validator does not support any of the algorithms listed in an
     //# authenticated DS RRset, then the resolver has no supported
     //# authentication path leading from the parent to the child.
+    ///
+    /// All of them are looked at for that, and the bound is on those that are supported: else the
+    /// order of the records, which nobody signs, could hide those.
     pub(crate) fn from_ds(set: &RecordSet, sha1: Sha1Policy, limits: &Limits) -> Self {
-        let all: Vec<Ds<Bytes>> = set.parsed().take(limits.ds_per_zone_max).collect();
+        let all: Vec<Ds<Bytes>> = set.parsed().collect();
+        let entries = all.iter().map(entry).take(limits.ds_per_zone_max);
+        let entries = entries.collect();
+        let mut ds = usable(all, sha1);
+        ds.truncate(limits.ds_per_zone_max);
         Self {
-            entries: all.iter().map(entry).collect(),
-            ds: usable(all, sha1),
+            entries,
+            ds,
             keys: Vec::new(),
         }
     }
@@ -123,6 +130,14 @@ impl Trust {
             signature: signature.map(SignatureEntry::from),
             verdict: LinkVerdict::Insecure(InsecureProof::UnsupportedDs),
         }
+    }
+
+    /// Whether it vouches for nothing but these keys.
+    fn is_for_none_but(&self, zone: &Name<Bytes>, keys: &[Key], sha1: Sha1Policy) -> bool {
+        let mut ds = self.ds.iter();
+        let mut trusted = self.keys.iter();
+        ds.all(|ds| keys.iter().any(|key| key.matches(zone, ds, sha1)))
+            && trusted.all(|trusted| keys.iter().any(|key| key.dnskey == *trusted))
     }
 
     /// Whether it vouches for a key.
@@ -161,14 +176,18 @@ impl KeyProof<'_> {
         let keys = signed.set.parsed::<Dnskey<Bytes>>().map(Key::new);
         let (mut keys, others): (Vec<Key>, Vec<Key>) =
             keys.partition(|key| self.trust.vouches_for(self.apex, key, self.sha1));
-        if keys.is_empty() {
+        // The set is not proven yet: a key that is vouched for may be missing because somebody left it
+        // out, so what is there says something about the zone only if none is missing.
+        let is_unsupported = !keys.iter().any(Key::is_usable);
+        let is_complete = || self.trust.is_for_none_but(self.apex, &keys, self.sha1);
+        if keys.is_empty() || is_unsupported && !is_complete() {
             return Err(self.fault(Rule::NoKeyMatchesDs));
         }
         let entries = keys.iter().map(|key| KeyEntry::new(key, true));
         let entries: Vec<KeyEntry> = entries
             .chain(others.iter().map(|key| KeyEntry::new(key, false)))
             .collect();
-        if !keys.iter().any(Key::is_usable) {
+        if is_unsupported {
             let proof = InsecureProof::UnsupportedKeys;
             return Ok(KnownCut {
                 cut: Cut::Insecure(proof.clone()),

@@ -4,6 +4,7 @@ use byrnie_dnssec::InsecureProof;
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
+use bytes::Bytes;
 use domain::base::iana::DigestAlgorithm;
 use domain::base::iana::Rtype;
 use domain::base::iana::SecurityAlgorithm;
@@ -13,6 +14,7 @@ use domain::rdata::Ds;
 use domain::rdata::ZoneRecordData;
 
 use crate::world::Denial;
+use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::ds;
@@ -181,6 +183,61 @@ fn a_zone_whose_ds_records_lead_to_keys_of_an_unsupported_size_is_insecure() {
         panic!("not insecure");
     };
     assert_eq!((why.at, why.proof), (apex, InsecureProof::UnsupportedKeys));
+}
+
+/// The DNSKEY set is not proven at that point, so a key may be missing because somebody left it out.
+#[test]
+fn a_supported_key_that_is_left_out_does_not_make_a_zone_insecure() {
+    let algorithm = SecurityAlgorithm::RSASHA256;
+    let weak = [&[3, 1, 0, 1][..], &[0xab; 64]].concat(); // 512 bits
+    let weak = Dnskey::new(257, 3, algorithm, weak.into()).unwrap();
+    let mut child = child(Denial::Nsec);
+    let mut both = child.ds_records();
+    both.push(ds(&child.apex, &weak, DigestAlgorithm::SHA256));
+    child.ds = Some(both);
+    let apex = child.apex.clone();
+    child.add(record(&apex, 3600, ZoneRecordData::Dnskey(weak)));
+    let world = World::new(vec![root(), org(Denial::Nsec), child]);
+    assert_eq!(world.ask("www.child.org. A").status, Status::Secure);
+    let verdict = world.ask_tampered("www.child.org. A", |question, reply| {
+        let is_strong = |record: &Record| {
+            matches!(record.data(), ZoneRecordData::Dnskey(key) if key.algorithm() != algorithm)
+        };
+        if question.name == apex {
+            reply.answer.retain(|record| !is_strong(record));
+        }
+    });
+    assert_eq!(rule(&verdict.status), Some(&Rule::NoKeyMatchesDs));
+}
+
+/// Whoever is on the way chooses the order of the records, and which of them come several times.
+#[test]
+fn no_order_and_no_number_of_ds_records_hides_a_supported_one() {
+    let unknown = |count: usize| {
+        let (algorithm, digest) = (SecurityAlgorithm::from_int(200), DigestAlgorithm::SHA256);
+        let digests = (0..count).map(|number| vec![u8::try_from(number).unwrap(); 32]);
+        let all = digests.map(move |octets| Ds::new(1, algorithm, digest, octets.into()).unwrap());
+        all.collect::<Vec<_>>()
+    };
+    check(unknown(1), 1);
+    check(unknown(1), 100);
+    check(unknown(100), 1);
+
+    #[track_caller]
+    fn check(unknown: Vec<Ds<Bytes>>, times: usize) {
+        let mut child = child(Denial::Nsec);
+        child.ds = Some([child.ds_records(), unknown].concat());
+        let world = World::new(vec![root(), org(Denial::Nsec), child]);
+        let verdict = world.ask_tampered("www.child.org. A", |_, reply| {
+            let is_unknown = |record: &Record| {
+                matches!(record.data(), ZoneRecordData::Ds(ds) if ds.algorithm().to_int() == 200)
+            };
+            let (first, last): (Vec<_>, Vec<_>) = reply.answer.drain(..).partition(is_unknown);
+            let first = std::iter::repeat_n(first, times).flatten();
+            reply.answer = first.chain(last).collect();
+        });
+        assert_eq!(verdict.status, Status::Secure, "{times} times");
+    }
 }
 
 #[test]
