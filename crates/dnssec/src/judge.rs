@@ -222,7 +222,7 @@ impl Validation {
         } else {
             name.clone()
         };
-        for zone in highest.iter_suffixes() {
+        for zone in self.chain_names(&highest) {
             let Some(denials) = shared.denials.get(&zone, now) else {
                 continue;
             };

@@ -126,16 +126,29 @@ impl Validation {
             self.current.clone()
         };
         let broken = &self.shared.broken;
-        let broken = highest
-            .iter_suffixes()
+        let broken = self
+            .chain_names(&highest)
             .find(|zone| broken.get(zone, now).is_some());
         match broken {
-            // The walk meets it, unless an anchor in between leads elsewhere.
-            Some(zone) if self.below_negative_anchor(&highest).is_none() => {
-                self.walk(&zone, Destination::Unsigned, now).map(drop)
-            }
-            Some(_) | None => Ok(()),
+            Some(zone) => self.walk(&zone, Destination::Unsigned, now).map(drop),
+            None => Ok(()),
         }
+    }
+
+    /// The names at which the chain to a name may pass: from itself up to its anchor's zone.
+    ///
+    /// None at or below a negative anchor, or where there is no anchor. Zones above the anchor have no
+    /// say here: they may be another view of the name space.
+    pub(crate) fn chain_names<'a>(
+        &self,
+        name: &'a Name<Bytes>,
+    ) -> impl Iterator<Item = Name<Bytes>> + use<'a> {
+        let anchor = self.shared.anchors.closest(name);
+        let anchor = anchor.filter(|_| self.below_negative_anchor(name).is_none());
+        let count = anchor.map_or(0, |anchor| {
+            name::label_count(name) + 1 - name::label_count(&anchor.zone)
+        });
+        name.iter_suffixes().take(count)
     }
 
     /// What the chain to the current name will need, as far as it can be told before the answer

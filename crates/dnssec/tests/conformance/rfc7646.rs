@@ -1,11 +1,13 @@
 //! Trust anchors below the root, and negative ones (RFC 7646; RFC 4035, Section 4.2).
 
 use byrnie_dnssec::InsecureProof;
+use byrnie_dnssec::Kind;
 use byrnie_dnssec::Limits;
 use byrnie_dnssec::Sha1Policy;
 use byrnie_dnssec::Status;
 use byrnie_dnssec::TrustAnchors;
 use byrnie_dnssec::Validator;
+use domain::base::iana::Rtype;
 
 use crate::world::Denial;
 use crate::world::World;
@@ -79,6 +81,56 @@ fn of_a_negative_and_a_positive_anchor_the_deeper_counts_and_at_one_name_the_neg
     check(&world, &anchors, "www.island.org. A", "insecure");
 }
 
+/// Such zones often do not exist for anybody else, and their parent says so.
+#[test]
+fn a_kept_denial_from_above_an_anchor_or_a_negative_one_says_nothing_about_names_below() {
+    let (world, anchors) = world();
+    let inside = Zone::new("inside.org.", Denial::Nsec, "www A 192.0.2.5");
+    let mut with_positive = anchors.clone();
+    with_positive.extend(TrustAnchors::parse(&inside.anchor_text()).unwrap());
+    let mut with_negative = anchors;
+    with_negative.add_negative(name("inside.org."));
+    let inner = World::new(vec![inside]);
+    for (anchors, word) in [(with_positive, "secure"), (with_negative, "insecure")] {
+        let validator = validator(anchors);
+        let ask = |question| {
+            world.drive(&validator, question, |asked| {
+                let is_inside = asked.name.ends_with(&name("inside.org."));
+                let world = if is_inside { &inner } else { &world };
+                Some(world.reply(asked).message(asked))
+            })
+        };
+        let denied = ask("nx.org. A");
+        assert_eq!(
+            (denied.status.word(), denied.kind),
+            ("secure", Kind::NxDomain)
+        );
+        let verdict = ask("www.inside.org. A");
+        assert_eq!((verdict.status.word(), verdict.kind), (word, Kind::Answer));
+    }
+}
+
+#[test]
+fn what_is_broken_above_an_anchor_or_a_negative_one_does_not_matter_below() {
+    let (mut world, mut anchors) = world();
+    anchors.extend(TrustAnchors::parse(&world.zones[2].anchor_text()).unwrap());
+    anchors.add_negative(name("broken.org."));
+    world
+        .zone("org.")
+        .sign_set_with(&[], &name("org."), Rtype::DNSKEY);
+    let validator = validator(anchors);
+    for (question, word) in [
+        ("www.org. A", "bogus"),
+        ("www.island.org. A", "secure"),
+        ("www.broken.org. A", "insecure"),
+    ] {
+        let verdict = world.drive(&validator, question, |asked| {
+            Some(world.reply(asked).message(asked))
+        });
+        assert_eq!(verdict.status.word(), word, "{question}");
+    }
+}
+
 #[track_caller]
 fn check(world: &World, anchors: &TrustAnchors, question: &str, word: &str) {
     let status = ask(world, anchors, question);
@@ -86,11 +138,14 @@ fn check(world: &World, anchors: &TrustAnchors, question: &str, word: &str) {
 }
 
 fn ask(world: &World, anchors: &TrustAnchors, question: &str) -> Status {
-    let validator = Validator::new(anchors.clone(), Limits::default(), Sha1Policy::default());
-    let verdict = world.drive(&validator, question, |asked| {
+    let verdict = world.drive(&validator(anchors.clone()), question, |asked| {
         Some(world.reply(asked).message(asked))
     });
     verdict.status
+}
+
+fn validator(anchors: TrustAnchors) -> Validator {
+    Validator::new(anchors, Limits::default(), Sha1Policy::default())
 }
 
 fn world() -> (World, TrustAnchors) {
