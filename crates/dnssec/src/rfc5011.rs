@@ -318,9 +318,10 @@ impl TrackedKey {
     }
 }
 
-/// Whether a key may become a trust anchor: it has the SEP bit and is not revoked.
+/// Whether a key may become a trust anchor: it has the SEP bit, is not revoked, and can verify
+/// something: with nothing but others, a zone would be dead and look alive.
 fn is_candidate(key: &Key) -> bool {
-    key.is_zone_key() && key.dnskey.is_secure_entry_point()
+    key.is_zone_key() && key.dnskey.is_secure_entry_point() && key.is_usable()
 }
 
 /// RFC 5011, Section 2.3: half of the TTL and of the signature's time, within bounds.

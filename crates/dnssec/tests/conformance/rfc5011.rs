@@ -13,6 +13,7 @@ use byrnie_dnssec::TrustAnchors;
 use byrnie_dnssec::Validator;
 use bytes::Bytes;
 use domain::base::iana::Rtype;
+use domain::base::iana::SecurityAlgorithm;
 use domain::crypto::sign::GenerateParams;
 use domain::crypto::sign::KeyPair;
 use domain::crypto::sign::generate;
@@ -132,12 +133,36 @@ fn the_last_key_when_revoked_leaves_nothing_to_trust() {
         let anchors = root.tracker.anchors(&name("."), &root.configured);
         let validator = Validator::new(anchors, Limits::default(), Sha1Policy::Validate);
         let (mut validation, _) = validator.start(parse_question(". DNSKEY"), day(2));
-        let octets = Root::message(2, &[signer], &[signer]);
+        let octets = Root::message(2, &[dnskey(signer)], &[signer]);
         let step = validation.handle_answer(&parse_question(". DNSKEY"), &octets, day(2));
         let Step::Done(verdict) = step else {
             panic!("{step:?}");
         };
         assert_eq!(verdict.status.word(), "bogus", "{}", verdict.status);
+    }
+}
+
+/// Nor does it make a zone look alive when its last useful key is revoked.
+#[test]
+fn a_key_that_verifies_nothing_is_never_trusted() {
+    let old = Pair::new();
+    let rsa = SecurityAlgorithm::RSASHA256;
+    for (algorithm, octets) in [
+        (SecurityAlgorithm::from_int(200), vec![1; 32]),
+        (rsa, [&[3, 1, 0, 1][..], &[0xab; 64]].concat()), // 512 bits
+    ] {
+        let useless = Dnskey::new(257, 3, algorithm, octets.into()).unwrap();
+        let mut root = Root::trusting(&old);
+        for on in [0, 31] {
+            let keys = [dnskey(&old.key), useless.clone()];
+            root.see_records(on, &keys, &[&old.key]).unwrap();
+            root.check(&[(&old, KeyState::Valid)]);
+        }
+        let keys = [dnskey(&old.revoked), useless];
+        let last = root.see_records(32, &keys, &[&old.revoked]);
+        last.unwrap_err();
+        let anchors = root.tracker.anchors(&name("."), &root.configured);
+        assert!(!anchors.is_alive(&name(".")));
     }
 }
 
@@ -267,6 +292,17 @@ impl Root {
         keys: &[&SigningKey<Bytes, KeyPair>],
         signers: &[&SigningKey<Bytes, KeyPair>],
     ) -> Result<(), String> {
+        let keys: Vec<_> = keys.iter().copied().map(dnskey).collect();
+        self.see_records(on, &keys, signers)
+    }
+
+    /// Shows the tracker a set of any records.
+    fn see_records(
+        &mut self,
+        on: u64,
+        keys: &[Dnskey<Bytes>],
+        signers: &[&SigningKey<Bytes, KeyPair>],
+    ) -> Result<(), String> {
         let octets = Self::message(on, keys, signers);
         self.tracker
             .observe(&name("."), &self.configured, &octets, day(on))
@@ -276,13 +312,13 @@ impl Root {
     /// A key set of some day.
     fn message(
         on: u64,
-        keys: &[&SigningKey<Bytes, KeyPair>],
+        keys: &[Dnskey<Bytes>],
         signers: &[&SigningKey<Bytes, KeyPair>],
     ) -> Vec<u8> {
         let apex = name(".");
         let set: Vec<Record> = keys
             .iter()
-            .map(|key| record(&apex, 3600, ZoneRecordData::Dnskey(dnskey(key))))
+            .map(|key| record(&apex, 3600, ZoneRecordData::Dnskey(key.clone())))
             .collect();
         let mut signer = Zone::new(".", Denial::Nsec, "");
         let offset = i64::try_from(on * 86_400).unwrap();
