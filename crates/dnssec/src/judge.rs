@@ -207,14 +207,11 @@ impl Validation {
         Ok((kind, judged(insecure, denial.ttl, now)))
     }
 
-    /// Judges the absence of records by denials that other answers brought: RFC 8198.
+    /// Judges the absence of a name by denials that other answers brought: RFC 8198.
     ///
-    /// Only negative ones here: a wildcard's records may have changed together with what denies them.
-    pub(crate) fn judge_by_denials(
-        &mut self,
-        rtype: Rtype,
-        now: UnixTime,
-    ) -> Option<(Kind, Judged)> {
+    /// Only names that do not exist: a wildcard's records may have changed together with what denies
+    /// them, and servers that sign on the fly are not all honest about which types a name has.
+    pub(crate) fn judge_by_denials(&mut self, rtype: Rtype, now: UnixTime) -> Option<Judged> {
         let shared = Arc::clone(&self.shared);
         let name = self.current.clone();
         let highest = if rtype == Rtype::DS {
@@ -232,22 +229,22 @@ impl Validation {
                 return None;
             }
             let absence = denials.deny(&zone, &name, rtype, &shared.limits, &mut self.work);
-            let kind = match absence.ok()? {
-                Some(Absence::NoData) => Kind::NoData,
-                Some(Absence::NxDomain) => Kind::NxDomain,
+            match absence.ok()? {
+                Some(Absence::NxDomain) => {}
                 Some(
                     Absence::CompactNxDomain
+                    | Absence::NoData
                     | Absence::OptOut
                     | Absence::OptOutNoData
                     | Absence::TooManyIterations(_),
                 )
                 | None => continue,
-            };
+            }
             let judged = Judged {
                 insecure: None,
                 expires: denials.expires(),
             };
-            return Some((kind, judged));
+            return Some(judged);
         }
         None
     }

@@ -208,8 +208,8 @@ impl Validation {
         let question = Question::new(self.source.clone(), rtype);
         if !self.answers.contains_key(&question) {
             self.stop_at_broken_zone(rtype, now)?;
-            if let Some((kind, judged)) = self.judge_by_denials(rtype, now) {
-                return Ok(Progress::End(End::absence(kind, judged)));
+            if let Some(judged) = self.judge_by_denials(rtype, now) {
+                return Ok(Progress::End(End::absence(Kind::NxDomain, judged)));
             }
         }
         let ahead = self.foreseen(now);

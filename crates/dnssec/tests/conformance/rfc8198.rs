@@ -9,9 +9,13 @@ use domain::base::iana::Rtype;
 
 use crate::world::Denial;
 use crate::world::NOW;
+use crate::world::Nsec3Fields;
+use crate::world::Nsec3Span;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::moved;
+use crate::world::nsec;
+use crate::world::nsec3;
 use crate::world::parse_question;
 
 #[test]
@@ -23,9 +27,6 @@ fn what_a_kept_denial_proves_is_not_asked_again() {
         for (question, kind) in [
             ("other.org. MX", Kind::NxDomain),
             ("a.b.c.org. MX", Kind::NxDomain),
-            ("www.org. AAAA", Kind::NoData),
-            ("ent.org. A", Kind::NoData),
-            ("plain.org. DS", Kind::NoData),
         ] {
             let verdict = ask(&world, &validator, question);
             assert_eq!(
@@ -37,6 +38,46 @@ fn what_a_kept_denial_proves_is_not_asked_again() {
             assert!(verdict.ttl <= 300);
             assert_eq!(verdict.chain.len(), 2);
         }
+    }
+}
+
+/// Some servers that sign on the fly tell of a name no type but the two that are always there, so that
+/// the lack of one would hide the others.
+#[test]
+fn the_types_that_a_kept_denial_tells_of_a_name_count_for_its_own_question_only() {
+    for denial in [Denial::Nsec, Denial::Nsec3(0)] {
+        let world = world(denial);
+        let validator = world.validator();
+        let denied = world.drive(&validator, "www.org. AAAA", |asked| {
+            let mut reply = world.reply(asked);
+            if asked.rtype == Rtype::AAAA {
+                let types = vec![Rtype::RRSIG, Rtype::NSEC];
+                let fields = Nsec3Fields {
+                    span: Nsec3Span::Nothing,
+                    algorithm: 1,
+                    flags: 0,
+                    iterations: 0,
+                    types: vec![Rtype::RRSIG],
+                };
+                let org = &world.zones[1];
+                reply.authority = org.signed_anew(&[match denial {
+                    Denial::Nsec => nsec("www.org.", "x.www.org.", &types),
+                    Denial::Nsec3(_) | Denial::Nsec3OptOut | Denial::Unsigned => {
+                        nsec3("org.", "www.org.", fields)
+                    }
+                }]);
+            }
+            Some(reply.message(asked))
+        });
+        assert_eq!(
+            (denied.status.word(), denied.kind),
+            ("secure", Kind::NoData)
+        );
+        let verdict = ask(&world, &validator, "www.org. A");
+        assert_eq!(
+            (verdict.status.word(), verdict.kind),
+            ("secure", Kind::Answer)
+        );
     }
 }
 
