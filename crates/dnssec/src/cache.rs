@@ -381,6 +381,17 @@ mod tests {
     }
 
     #[test]
+    fn what_expired_among_the_old_is_gone_as_well() {
+        let cache = Cache::new(ENTRIES_10);
+        for number in 0..6 {
+            cache.insert(name(number), known(9));
+        }
+        assert!(cache.lock().old.entries.contains_key(&name(1)));
+        assert!(cache.get(&name(1), UnixTime(9)).is_none());
+        assert!(cache.get(&name(2), UnixTime(8)).is_some());
+    }
+
+    #[test]
     fn the_denials_of_a_zone_are_bounded_and_go_with_the_first_that_expires() {
         let limits = Limits {
             denials_per_zone_max: 10,
@@ -397,10 +408,11 @@ mod tests {
                 ttl: 0,
                 data,
             });
-            let expires = UnixTime(1_000 - u64::from(number % 10));
-            known = known.with(&nsec, &Nsec3Proof::default(), expires, &limits);
+            // Of ten, the sixth expires first.
+            let expires = |number: u32| UnixTime(1_000 + u64::from(number.abs_diff(5)));
+            known = known.with(&nsec, &Nsec3Proof::default(), expires(number % 10), &limits);
             assert_eq!(known.0.len(), usize::try_from(number % 10 + 1).unwrap());
-            assert_eq!(known.expires(), expires);
+            assert_eq!(known.expires(), expires((number % 10).min(5)));
         }
     }
 

@@ -226,6 +226,8 @@ const READY_OCTETS: usize = 600;
 
 #[cfg(test)]
 mod tests {
+    use domain::base::iana::DigestAlgorithm;
+
     use super::*;
 
     #[test]
@@ -267,6 +269,35 @@ mod tests {
             let key = Key::new(Dnskey::new(257, PROTOCOL, algorithm, field).unwrap());
             assert_eq!(key.is_usable(), usable, "{algorithm}");
             assert!(!key.verifies(b"message", b"signature"));
+        }
+    }
+
+    /// RFC 4035, Section 5.2: the tag and the algorithm as well as the digest.
+    #[test]
+    fn a_ds_record_is_for_a_key_if_all_of_it_fits() {
+        let field = Bytes::from_static(&[1; 32]);
+        let dnskey = Dnskey::new(257, PROTOCOL, SecurityAlgorithm::ED25519, field).unwrap();
+        let key = Key::new(dnskey);
+        let hashed = [&[0, 1, 1, PROTOCOL, 15][..], &[1; 32]].concat();
+        let right = digest::digest(&digest::SHA256, &hashed);
+        let (tag, algorithm) = (key.tag, SecurityAlgorithm::ED25519);
+        check(&key, tag, algorithm, right.as_ref(), true);
+        check(&key, tag + 1, algorithm, right.as_ref(), false);
+        check(
+            &key,
+            tag,
+            SecurityAlgorithm::RSASHA256,
+            right.as_ref(),
+            false,
+        );
+        check(&key, tag, algorithm, &[0; 32], false);
+
+        #[track_caller]
+        fn check(key: &Key, tag: u16, algorithm: SecurityAlgorithm, digest: &[u8], fits: bool) {
+            let digest = Bytes::copy_from_slice(digest);
+            let ds = Ds::new(tag, algorithm, DigestAlgorithm::SHA256, digest).unwrap();
+            let root = Name::root_bytes();
+            assert_eq!(key.matches(&root, &ds, Sha1Policy::Validate), fits, "{ds}");
         }
     }
 

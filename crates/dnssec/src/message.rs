@@ -516,6 +516,18 @@ mod tests {
     }
 
     #[test]
+    fn records_of_another_class_are_in_no_set() {
+        let response = read(&[
+            "0000 8180 0001 0002 0000 0000 01 61 00 0001 0001",
+            "c00c 0001 0003 0000003c 0004 7f000001",
+            "c00c 0001 0001 0000003c 0004 7f000002",
+        ])
+        .unwrap();
+        let set = &response.answer.find(&name("a."), Rtype::A).unwrap().set;
+        assert_eq!(set.presentation(), ["a. 60 IN A 127.0.0.2"]);
+    }
+
+    #[test]
     fn a_ttl_with_the_top_bit_set_is_zero() {
         let response = read(&[
             "0000 8180 0001 0001 0000 0000 01 61 00 0001 0001",

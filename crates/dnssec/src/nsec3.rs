@@ -387,6 +387,28 @@ mod tests {
         }
     }
 
+    /// Hashes of one chain tell nothing about where names lie in another.
+    #[test]
+    fn proofs_of_different_chains_are_not_mixed() {
+        check((1, b"salt"), true);
+        check((2, b"salt"), false);
+        check((1, b"pepp"), false);
+
+        #[track_caller]
+        fn check((iterations, salt): (u16, &'static [u8]), same: bool) {
+            let proof = |octet, iterations, salt| Nsec3Proof {
+                parameters: Some(Parameters {
+                    iterations,
+                    salt: Bytes::from_static(salt),
+                }),
+                records: BTreeMap::from([(Hash([octet; HASH_OCTETS]), span(octet, octet + 1))]),
+            };
+            let mut kept = proof(1, 1, b"salt");
+            kept.extend(&proof(3, iterations, salt));
+            assert_eq!(kept.len(), if same { 2 } else { 1 });
+        }
+    }
+
     #[test]
     fn the_last_span_wraps_around() {
         for (from, to, hash, covers) in [
@@ -401,14 +423,18 @@ mod tests {
             (4, 4, 4, false),
             (4, 4, 5, true),
         ] {
-            let hash_of = |octet| Hash([octet; HASH_OCTETS]);
-            let span = Span {
-                hash: hash_of(from),
-                next: hash_of(to),
-                cover: Cover::Complete,
-                types: RtypeBitmap::from_octets(Bytes::new()).unwrap(),
-            };
-            assert_eq!(span.covers(hash_of(hash)), covers, "{from} {to} {hash}");
+            let found = span(from, to).covers(Hash([hash; HASH_OCTETS]));
+            assert_eq!(found, covers, "{from} {to} {hash}");
+        }
+    }
+
+    /// A span between hashes of one octet again and again.
+    fn span(from: u8, to: u8) -> Span {
+        Span {
+            hash: Hash([from; HASH_OCTETS]),
+            next: Hash([to; HASH_OCTETS]),
+            cover: Cover::Complete,
+            types: RtypeBitmap::from_octets(Bytes::new()).unwrap(),
         }
     }
 

@@ -5,17 +5,22 @@ use byrnie_dnssec::Failure;
 use byrnie_dnssec::Limits;
 use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
+use byrnie_dnssec::Step;
 use byrnie_dnssec::Work;
+use domain::base::Ttl;
 use domain::base::iana::Rtype;
 use domain::rdata::Dnskey;
+use domain::rdata::Ds;
 use domain::rdata::Rrsig;
 use domain::rdata::ZoneRecordData;
 
 use crate::world::Denial;
+use crate::world::NOW;
 use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::nsec;
+use crate::world::parse_question;
 use crate::world::record;
 
 /// CVE-2023-50387: many keys with one tag, and many signatures that claim it.
@@ -95,6 +100,22 @@ fn a_key_set_over_its_bound_is_bogus() {
     assert!(matches!(verdict.status, Status::Bogus(fault) if fault.rule == Rule::TooManyKeys));
 }
 
+#[test]
+fn the_number_of_ds_records_compared_with_keys_is_bounded() {
+    for (wrong, word) in [(2, "secure"), (3, "bogus")] {
+        let mut org = Zone::new("org.", Denial::Nsec, "www A 192.0.2.1");
+        let right = org.ds_records().remove(0);
+        let wrong = (0..wrong).map(|number| {
+            let (algorithm, digest) = (right.algorithm(), right.digest_type());
+            Ds::new(number, algorithm, digest, vec![0; 32].into()).unwrap()
+        });
+        org.ds = Some(wrong.chain([right.clone()]).collect());
+        let mut world = World::new(vec![root(), org]);
+        world.limits.ds_per_zone_max = 3;
+        assert_eq!(world.ask("www.org. A").status.word(), word);
+    }
+}
+
 /// CVE-2023-50868: deep names cost a hash for each label and iteration.
 #[test]
 fn hashes_for_deep_names_are_bounded() {
@@ -163,21 +184,60 @@ fn the_number_of_hops_is_bounded() {
 
 #[test]
 fn the_number_of_questions_is_bounded() {
-    let mut world = World::new(vec![root(), Zone::new("org.", Denial::Nsec, "")]);
+    // Each label of a name that exists could be a zone cut, while nothing in the answer is signed.
+    let deep = format!("{}org.", "a.".repeat(100));
+    let mut world = World::new(vec![
+        root(),
+        Zone::new("org.", Denial::Nsec, &format!("{deep} A 192.0.2.1")),
+    ]);
     world.limits.questions_max = 40;
-    // An upstream that answers, but never with a proof that ends the walk, is asked label by label.
-    let deep = format!("{}org. A", "a.".repeat(100));
-    let verdict = world.ask_tampered(&deep, |question, reply| {
+    let verdict = world.ask_tampered(&format!("{deep} A"), |question, reply| {
         if question.rtype == Rtype::A {
             reply.strip();
         }
     });
-    assert_ne!(verdict.status, Status::Secure);
-    assert!(
-        world.asked.borrow().len() <= 40,
-        "{}",
-        world.asked.borrow().len()
-    );
+    let failure = Failure::TooMuchWork(Bound::Questions);
+    assert_eq!(verdict.status, Status::Failed(failure));
+    let asked = world.asked.borrow().len();
+    assert!(asked <= 40, "{asked}");
+}
+
+#[test]
+fn the_number_of_questions_ahead_of_need_is_bounded() {
+    // Whoever is on the way can claim any signer, as deep as a name can be.
+    let deep = format!("{}org.", "a.".repeat(100));
+    let org = Zone::new("org.", Denial::Nsec, "");
+    let world = World::new(vec![root(), org, Zone::new(&deep, Denial::Nsec, "")]);
+    let question = parse_question(&format!("{deep} A"));
+    let (mut validation, mut step) = world.validator().start(question.clone(), NOW);
+    let mut most = 0;
+    for question in [question, parse_question(". DNSKEY")] {
+        let answer = world.reply(&question).message(&question);
+        step = validation.handle_answer(&question, &answer, NOW);
+        if let Step::NeedsMore(asked) = &step {
+            most = most.max(asked.len());
+        }
+    }
+    assert!(matches!(step, Step::NeedsMore(_)));
+    assert_eq!(most, 1 + Limits::default().questions_ahead_max);
+}
+
+#[test]
+fn what_may_not_be_kept_takes_no_place() {
+    let world = World::new(vec![
+        root(),
+        Zone::new("org.", Denial::Nsec, "www A 192.0.2.1"),
+    ]);
+    let validator = world.validator();
+    let verdict = world.drive(&validator, "www.org. A", |asked| {
+        let mut reply = world.reply(asked);
+        for record in &mut reply.answer {
+            record.set_ttl(Ttl::ZERO);
+        }
+        Some(reply.message(asked))
+    });
+    assert_eq!(verdict.status, Status::Secure);
+    assert_eq!(validator.cached_proofs(), 0);
 }
 
 #[test]

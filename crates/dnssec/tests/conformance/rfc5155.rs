@@ -4,7 +4,11 @@ use byrnie_dnssec::InsecureProof;
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Status;
 use byrnie_dnssec::Verdict;
+use domain::base::iana::Nsec3HashAlgorithm;
 use domain::base::iana::Rtype;
+use domain::rdata::Nsec3param;
+use domain::rdata::ZoneRecordData;
+use domain::rdata::nsec3::Nsec3Salt;
 
 use crate::world::Denial;
 use crate::world::Nsec3Fields;
@@ -73,6 +77,18 @@ fn an_nxdomain_in_an_opt_out_span_needs_proof_that_no_wildcard_applies() {
 }
 
 #[test]
+fn what_proves_no_more_than_that_records_are_missing_is_no_nxdomain() {
+    for (nxdomain, word) in [(false, "insecure"), (true, "bogus")] {
+        let verdict = world(Denial::Nsec3OptOut).ask_tampered("a.wild.org. A", |asked, reply| {
+            if asked.rtype == Rtype::A {
+                reply.nxdomain = nxdomain;
+            }
+        });
+        assert_eq!(verdict.status.word(), word, "{nxdomain}");
+    }
+}
+
+#[test]
 fn up_to_150_iterations_are_done_and_beyond_a_denial_is_insecure() {
     for (iterations, word) in [
         (0, "secure"),
@@ -101,6 +117,36 @@ fn a_wildcard_whose_costly_proof_an_upstream_dropped_is_insecure() {
         let verdict = world.ask_tampered("a.wild.org. TXT", |_, reply| reply.remove(Rtype::NSEC3));
         assert_eq!(verdict.status.word(), word, "{iterations}");
     }
+}
+
+/// Only where it is the zone's own word that it takes more, and nothing else is there instead.
+#[test]
+fn a_wildcard_whose_costly_proof_was_replaced_is_bogus() {
+    let zone = world(Denial::Nsec3(151));
+    let fields = Nsec3Fields {
+        span: Nsec3Span::Everything,
+        algorithm: 1,
+        flags: 2, // unknown
+        iterations: 0,
+        types: vec![Rtype::TXT],
+    };
+    let ignored = zone.zones[1].signed_anew(&[nsec3("org.", "org.", fields)]);
+    let verdict = zone.ask_tampered("a.wild.org. TXT", |asked, reply| {
+        if asked.rtype == Rtype::TXT {
+            reply.authority.clone_from(&ignored);
+        }
+    });
+    assert_eq!(verdict.status.word(), "bogus");
+
+    let verdict = world(Denial::Nsec3(150)).ask_tampered("a.wild.org. TXT", |asked, reply| {
+        reply.remove(Rtype::NSEC3);
+        if asked.rtype == Rtype::NSEC3PARAM {
+            let (algorithm, salt) = (Nsec3HashAlgorithm::SHA1, Nsec3Salt::empty());
+            let costly = Nsec3param::new(algorithm, 0, 500, salt);
+            *reply.answer[0].data_mut() = ZoneRecordData::Nsec3param(costly);
+        }
+    });
+    assert_eq!(verdict.status.word(), "bogus");
 }
 
 //= https://www.rfc-editor.org/rfc/rfc5155#section-8.1

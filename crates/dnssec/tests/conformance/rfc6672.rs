@@ -1,17 +1,22 @@
 //! CNAME and DNAME: each step has its own security, and the whole has the least (RFC 6672, Section 5.3).
 
+use std::time::Duration;
+
 use byrnie_base::Security;
 use byrnie_dnssec::Failure;
 use byrnie_dnssec::Kind;
 use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
+use domain::base::Ttl;
 use domain::base::iana::Rtype;
 
 use crate::world::Denial;
+use crate::world::NOW;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::moved;
 use crate::world::name;
+use crate::world::parse_question;
 
 use Security::{Insecure, Secure};
 
@@ -64,7 +69,7 @@ fn an_unsigned_cname_injected_before_a_signed_target_is_bogus() {
     let world = world();
     let injected = world.zones[1].signed("to-secure.org.", Rtype::CNAME)[0].clone();
     let verdict = world.ask_tampered("www.org. A", |question, reply| {
-        if *question == crate::world::parse_question("www.org. A") {
+        if *question == parse_question("www.org. A") {
             let (class, ttl) = (injected.class(), injected.ttl());
             let data = injected.data().clone();
             reply.answer = vec![crate::world::Record::new(
@@ -130,7 +135,7 @@ fn a_dname_that_makes_a_name_too_long_fails() {
     let dname = world.zones[1].signed("long.org.", Rtype::DNAME);
     let verdict = world.drive(&world.validator(), &question, |asked| {
         let mut reply = crate::world::Reply::default();
-        if *asked == crate::world::parse_question(&question) {
+        if *asked == parse_question(&question) {
             reply.answer.clone_from(&dname);
         } else {
             reply = world.reply(asked);
@@ -184,6 +189,92 @@ fn what_an_upstream_synthesizes_is_not_looked_at() {
 }
 
 #[test]
+fn the_cname_that_an_upstream_synthesizes_is_not_looked_at_even_if_asked_for() {
+    let verdict = world().ask_tampered("www.moved.org. CNAME", |asked, reply| {
+        if asked.rtype == Rtype::CNAME {
+            let cname = world().zones[1].signed("to-insecure.org.", Rtype::CNAME);
+            reply.answer.push(moved(&cname[0], "www.moved.org."));
+        }
+    });
+    assert_eq!(verdict.status, Status::Secure);
+    let answer = verdict.answer.unwrap().presentation();
+    assert_eq!(answer, ["www.moved.org. 3600 IN CNAME www.net."]);
+}
+
+#[test]
+fn the_whole_may_be_kept_no_longer_than_each_step() {
+    for question in ["to-secure.org. A", "www.moved.org. A"] {
+        let verdict = world().ask_tampered(question, |asked, reply| {
+            if *asked == parse_question(question) {
+                // The alias and its signature.
+                for record in &mut reply.answer[..2] {
+                    record.set_ttl(Ttl::from_secs(5));
+                }
+            }
+        });
+        assert_eq!((verdict.status, verdict.ttl), (Status::Secure, 5));
+    }
+}
+
+#[test]
+fn a_denial_beside_an_alias_is_taken_for_the_end_of_it_without_asking_again() {
+    let world = world();
+    let verdict = world.ask("to-nothing.org. A");
+    assert_eq!(
+        (verdict.status, verdict.kind),
+        (Status::Secure, Kind::NxDomain)
+    );
+    assert!(!world.asked.borrow().contains(&parse_question("nx.net. A")));
+}
+
+/// Where an answer is not signed, and should be.
+#[test]
+fn below_a_dname_no_zone_is_looked_for() {
+    let question = "a.b.c.d.e.moved.org. A";
+    let world = world();
+    let forged = moved(
+        &world.zones[1].signed("www.org.", Rtype::A)[0],
+        "a.b.c.d.e.moved.org.",
+    );
+    let verdict = world.ask_tampered(question, |asked, reply| {
+        if asked.rtype == Rtype::A {
+            reply.answer = vec![forged.clone()];
+        }
+    });
+    assert_eq!(verdict.status.word(), "bogus");
+    let asked = world.asked.borrow();
+    assert!(asked.contains(&parse_question("e.moved.org. DS")));
+    assert!(!asked.contains(&parse_question("c.d.e.moved.org. DS")));
+}
+
+#[test]
+fn that_a_wildcard_alias_is_no_zone_is_kept_as_long_as_its_proof() {
+    let world = world();
+    let validator = world.validator();
+    let forged = moved(
+        &world.zones[1].signed("www.org.", Rtype::A)[0],
+        "a.wild.org.",
+    );
+    for (later, asks) in [(0, true), (6, false), (7, true)] {
+        world.asked.borrow_mut().clear();
+        let now = NOW + Duration::from_secs(later);
+        let verdict = world.drive_at(now, &validator, "a.wild.org. A", |asked| {
+            let mut reply = world.reply(asked);
+            if asked.rtype == Rtype::A {
+                reply.answer = vec![forged.clone()];
+            }
+            for record in &mut reply.authority {
+                record.set_ttl(Ttl::from_secs(7));
+            }
+            Some(reply.message(asked))
+        });
+        assert_eq!(verdict.status.word(), "bogus");
+        let cut = parse_question("a.wild.org. DS");
+        assert_eq!(world.asked.borrow().contains(&cut), asks, "{later}");
+    }
+}
+
+#[test]
 fn a_dname_at_the_apex_leaves_the_apex_alone_and_moves_all_below() {
     for denial in [Denial::Nsec, Denial::Nsec3(0)] {
         let world = World::new(vec![
@@ -221,7 +312,7 @@ fn a_dname_from_a_wildcard_can_be_asked_for_and_leads_nowhere() {
         (&Status::Secure, Kind::Answer)
     );
 
-    let shown = world.reply(&crate::world::parse_question("x.wild.org. DNAME"));
+    let shown = world.reply(&parse_question("x.wild.org. DNAME"));
     let verdict = world.ask_tampered("www.x.wild.org. A", |asked, reply| {
         if asked.rtype == Rtype::A {
             reply.clone_from(&shown);

@@ -1,5 +1,6 @@
 //! Denials that answer other questions than they came for (Section 5).
 
+use domain::base::Ttl;
 use std::time::Duration;
 
 use byrnie_dnssec::Kind;
@@ -157,8 +158,10 @@ fn an_opt_out_span_answers_nothing_else() {
     let world = world(Denial::Nsec3OptOut);
     let validator = world.validator();
     ask(&world, &validator, "nx.org. A");
-    ask(&world, &validator, "other.org. A");
-    assert_eq!(world.asked.borrow().len(), 1);
+    for question in ["other.org. A", "www.org. AAAA"] {
+        ask(&world, &validator, question);
+        assert_eq!(world.asked.borrow().len(), 1, "{question}");
+    }
 }
 
 #[test]
@@ -187,6 +190,28 @@ fn denials_are_kept_no_longer_than_the_bound() {
             |asked| Some(world.reply(asked).message(asked)),
         );
         assert_eq!(world.asked.borrow().len(), asked, "{later}");
+    }
+}
+
+#[test]
+fn a_kept_denial_does_not_outlive_the_keys_that_signed_it() {
+    let world = world(Denial::Nsec);
+    let validator = world.validator();
+    for (later, asks) in [(0, true), (9, false), (10, true)] {
+        world.asked.borrow_mut().clear();
+        let now = NOW + Duration::from_secs(later);
+        let question = format!("nx{later}.org. A");
+        world.drive_at(now, &validator, &question, |asked| {
+            let mut reply = world.reply(asked);
+            if asked.rtype == Rtype::DNSKEY {
+                for record in &mut reply.answer {
+                    record.set_ttl(Ttl::from_secs(10));
+                }
+            }
+            Some(reply.message(asked))
+        });
+        let keys = parse_question("org. DNSKEY");
+        assert_eq!(world.asked.borrow().contains(&keys), asks, "{later}");
     }
 }
 

@@ -2,6 +2,9 @@
 
 use byrnie_dnssec::Step;
 use byrnie_dnssec::Verdict;
+use domain::base::iana::DigestAlgorithm;
+use domain::base::iana::SecurityAlgorithm;
+use domain::rdata::Ds;
 
 use crate::world::Denial;
 use crate::world::NOW;
@@ -49,6 +52,50 @@ fn a_shallow_unsigned_zone_costs_no_question_ahead() {
         "plain.org. DS",
     ];
     assert_eq!(*asked, expected.map(parse_question));
+}
+
+#[test]
+fn no_keys_are_asked_for_where_no_ds_record_is_supported() {
+    let mut plain = Zone::new("plain.org.", Denial::Unsigned, "www A 192.0.2.1");
+    let (algorithm, digest) = (SecurityAlgorithm::from_int(200), DigestAlgorithm::SHA256);
+    plain.ds = Some(vec![
+        Ds::new(1, algorithm, digest, vec![0; 32].into()).unwrap(),
+    ]);
+    let world = world(plain);
+    let (verdict, _) = ask(&world, "www.plain.org. A");
+    assert_eq!(verdict.status.word(), "insecure");
+    let asked = world.asked.borrow();
+    assert!(!asked.contains(&parse_question("plain.org. DNSKEY")));
+}
+
+#[test]
+fn below_a_zone_that_is_found_no_question_is_asked_ahead_for_labels_above_it() {
+    let world = World::new(vec![
+        Zone::new(".", Denial::Nsec, ""),
+        Zone::new("org.", Denial::Nsec, ""),
+        Zone::new("child.p.q.org.", Denial::Nsec, ""),
+        Zone::new(
+            "plain.child.p.q.org.",
+            Denial::Unsigned,
+            "a.b.c A 192.0.2.1",
+        ),
+    ]);
+    let (verdict, _) = ask(&world, "a.b.c.plain.child.p.q.org. A");
+    assert_eq!(verdict.status.word(), "insecure");
+    let asked = world.asked.borrow();
+    assert!(asked.contains(&parse_question("plain.child.p.q.org. DS")));
+    assert!(!asked.contains(&parse_question("b.c.plain.child.p.q.org. DS")));
+}
+
+#[test]
+fn no_zone_is_expected_at_or_below_an_underscore() {
+    let mut world = world(Zone::new("mx.org.", Denial::Nsec, "_25._tcp A 192.0.2.1"));
+    world.limits.zones_ahead_max = 5;
+    let (verdict, _) = ask(&world, "_25._tcp.mx.org. A");
+    assert_eq!(verdict.status.word(), "secure");
+    let asked = world.asked.borrow();
+    assert!(asked.contains(&parse_question("mx.org. DS")));
+    assert!(!asked.contains(&parse_question("_tcp.mx.org. DS")));
 }
 
 /// Answers all questions of a round before the next; the verdict and the number of rounds.

@@ -146,6 +146,27 @@ fn answers_may_come_in_any_order_and_twice() {
 }
 
 #[test]
+fn answers_to_what_was_not_asked_do_not_count() {
+    let world = world();
+    let (mut validation, mut step) = world.validator().start(parse_question("www.org. A"), NOW);
+    let mut open: Vec<Question> = Vec::new();
+    for question in ["org. DS", "org. DNSKEY", "org. SOA"].map(parse_question) {
+        let after = validation.handle_answer(&question, b"forged", NOW);
+        assert!(matches!(after, Step::NeedsMore(more) if more.is_empty()));
+    }
+    let verdict = loop {
+        match step {
+            Step::Done(verdict) => break verdict,
+            Step::NeedsMore(questions) => open.extend(questions),
+        }
+        let question = open.pop().unwrap();
+        let message = world.reply(&question).message(&question);
+        step = validation.handle_answer(&question, &message, NOW);
+    };
+    assert_eq!(verdict.status, Status::Secure);
+}
+
+#[test]
 fn types_that_cannot_be_signed_are_refused_without_asking() {
     let world = world();
     for question in ["org. ANY", "org. RRSIG", "org. AXFR"] {

@@ -18,6 +18,7 @@ use crate::world::Record;
 use crate::world::World;
 use crate::world::Zone;
 use crate::world::ds;
+use crate::world::moved;
 use crate::world::record;
 
 #[test]
@@ -238,6 +239,23 @@ fn no_order_and_no_number_of_ds_records_hides_a_supported_one() {
         });
         assert_eq!(verdict.status, Status::Secure, "{times} times");
     }
+}
+
+/// RFC 4592, Section 4.6: DS records delegate only the name that they stand at.
+#[test]
+fn ds_records_from_a_wildcard_vouch_for_nothing() {
+    let mut child = child(Denial::Nsec);
+    let text = format!("* DS {}", child.ds_records()[0]);
+    child.ds = Some(Vec::new());
+    let world = World::new(vec![root(), Zone::new("org.", Denial::Nsec, &text), child]);
+    let wildcard = world.zones[1].signed("*.org.", Rtype::DS);
+    let verdict = world.ask_tampered("www.child.org. A", |asked, reply| {
+        if asked.rtype == Rtype::DS && asked.name.label_count() > 2 {
+            let expanded = wildcard.iter().map(|record| moved(record, "child.org."));
+            reply.answer = expanded.collect();
+        }
+    });
+    assert_eq!(rule(&verdict.status), Some(&Rule::WildcardNotAllowed));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Authenticating an RRset with an RRSIG RR.
 
+use std::time::Duration;
+
 use byrnie_base::UnixTime;
+use byrnie_dnssec::Question;
 use byrnie_dnssec::Rule;
 use byrnie_dnssec::Status;
 use bytes::Bytes;
@@ -192,6 +195,33 @@ fn the_ttl_is_the_least_of_received_original_and_what_is_left_of_the_signature()
         });
         assert_eq!((verdict.status, verdict.ttl), (Status::Secure, expected));
         assert_eq!(verdict.answer.unwrap().ttl, expected);
+    }
+}
+
+/// The records that a chain rests on end with their TTLs as well.
+#[test]
+fn a_link_of_the_chain_is_kept_as_long_as_both_its_ds_records_and_its_keys() {
+    for rtype in [Rtype::DS, Rtype::DNSKEY] {
+        let world = world();
+        let validator = world.validator();
+        let org = name("org.");
+        for (later, asks) in [(0, true), (9, false), (10, true)] {
+            world.asked.borrow_mut().clear();
+            let now = NOW + Duration::from_secs(later);
+            let verdict = world.drive_at(now, &validator, "www.org. A", |asked| {
+                let mut reply = world.reply(asked);
+                if asked.name == org && asked.rtype == rtype {
+                    for record in &mut reply.answer {
+                        record.set_ttl(Ttl::from_secs(10));
+                    }
+                }
+                Some(reply.message(asked))
+            });
+            assert_eq!(verdict.status, Status::Secure);
+            let asked = world.asked.borrow();
+            let asked = asked.contains(&Question::new(org.clone(), rtype));
+            assert_eq!(asked, asks, "{rtype} {later}");
+        }
     }
 }
 

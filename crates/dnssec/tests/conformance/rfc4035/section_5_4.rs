@@ -116,7 +116,15 @@ fn no_part_of_true_proofs_denies_what_exists() {
     for denial in [Denial::Nsec, Denial::Nsec3(0)] {
         let world = world(denial);
         let proof = world.reply(&parse_question("nx.org. A")).authority;
-        for question in ["a.wild.org. TXT", "www.org. A", "alias.org. AAAA"] {
+        // Names whose hashes lie in several spans, beside the wildcard's own.
+        for question in [
+            "a.wild.org. TXT",
+            "b.wild.org. TXT",
+            "c.wild.org. TXT",
+            "d.wild.org. TXT",
+            "www.org. A",
+            "alias.org. AAAA",
+        ] {
             for (left_out, nxdomain) in (0..proof.len()).flat_map(|at| [(at, true), (at, false)]) {
                 let verdict = world.ask_tampered(question, |asked, reply| {
                     if *asked == parse_question(question) {
@@ -234,6 +242,21 @@ fn a_denial_may_be_kept_no_longer_than_its_records() {
             (Status::Secure, 7),
             "{question} {rtype}"
         );
+    }
+}
+
+/// Nothing but the deepest zone of the name can have denied it.
+#[test]
+fn what_a_zone_above_signed_beside_a_denial_does_not_matter() {
+    let world = world(Denial::Nsec);
+    let above = world.zones[0].signed(".", Rtype::SOA);
+    for question in ["nx.org. A", "www.org. AAAA"] {
+        let verdict = world.ask_tampered(question, |asked, reply| {
+            if *asked == parse_question(question) {
+                reply.authority.splice(0..0, above.clone());
+            }
+        });
+        assert_eq!(verdict.status, Status::Secure, "{question}");
     }
 }
 
