@@ -14,6 +14,7 @@ use domain::zonefile::inplace::Entry;
 use domain::zonefile::inplace::Zonefile;
 
 use crate::algorithm::Sha1Policy;
+use crate::chain::Trust;
 use crate::key::Key;
 use crate::name;
 
@@ -80,9 +81,9 @@ impl TrustAnchors {
 
     /// Trusts these keys of a zone no longer.
     ///
-    /// If it has no others, its chain begins nowhere, so that everything below it is bogus. RFC 5011,
-    /// Section 5 would have it insecure; but then whoever got hold of the last key could switch off
-    /// validation with it.
+    /// If it has no others, or none that are supported, its chain begins nowhere, so that everything
+    /// below it is bogus. RFC 5011, Section 5 would have it insecure; but then whoever got hold of the
+    /// last key could switch off validation with it.
     pub(crate) fn revoke(&mut self, zone: &Name<Bytes>, revoked: &[Key]) {
         let Some(anchor) = self.anchors.iter_mut().find(|anchor| anchor.zone == zone) else {
             return;
@@ -91,13 +92,16 @@ impl TrustAnchors {
             let mut keys = revoked.iter();
             keys.any(|key| key.matches(zone, ds, Sha1Policy::Validate))
         };
+        let before = anchor.ds.len() + anchor.keys.len();
         anchor.ds.retain(|ds| !digests(ds));
         anchor
             .keys
             .retain(|kept| !revoked.iter().any(|key| key.dnskey == *kept));
-        if anchor.ds.is_empty() && anchor.keys.is_empty() {
+        let is_changed = anchor.ds.len() + anchor.keys.len() < before;
+        if is_changed && Trust::from_anchor(anchor, Sha1Policy::Validate).is_unsupported() {
             let unusable = revoked.iter().filter_map(|key| key.revoked_form());
             anchor.keys = unusable.collect();
+            anchor.ds.clear();
         }
     }
 

@@ -166,6 +166,30 @@ fn a_key_that_verifies_nothing_is_never_trusted() {
     }
 }
 
+/// Such an anchor alone makes everything insecure, as long as nobody has revoked a better one.
+#[test]
+fn an_anchor_that_is_not_supported_does_not_replace_a_revoked_one() {
+    let old = Pair::new();
+    let unknown = format!(". DS 1 200 2 {}", "00".repeat(32));
+    let unknown = TrustAnchors::parse(&unknown).unwrap();
+    let mut root = Root::trusting(&old);
+    root.configured.extend(unknown.clone());
+    root.see(0, &[&old.key], &[&old.key]).unwrap();
+    root.see(1, &[&old.revoked], &[&old.revoked]).unwrap_err();
+    let anchors = root.tracker.anchors(&name("."), &root.configured);
+    assert!(!anchors.is_alive(&name(".")));
+    let octets = Root::message(2, &[dnskey(&old.revoked)], &[&old.revoked]);
+    for (anchors, word) in [(anchors, "bogus"), (unknown, "insecure")] {
+        let validator = Validator::new(anchors, Limits::default(), Sha1Policy::Validate);
+        let (mut validation, _) = validator.start(parse_question(". DNSKEY"), day(2));
+        let step = validation.handle_answer(&parse_question(". DNSKEY"), &octets, day(2));
+        let Step::Done(verdict) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(verdict.status.word(), word);
+    }
+}
+
 #[test]
 fn another_configured_key_counts_when_one_is_revoked() {
     let (old, new) = (Pair::new(), Pair::new());
