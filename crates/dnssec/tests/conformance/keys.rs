@@ -7,7 +7,11 @@ use byrnie_dnssec::TrustAnchors;
 use byrnie_dnssec::Validator;
 use domain::base::iana::DigestAlgorithm;
 use domain::base::iana::Rtype;
+use domain::base::iana::SecurityAlgorithm;
 use domain::crypto::sign::GenerateParams;
+use domain::rdata::Dnskey;
+use domain::rdata::Rrsig;
+use domain::rdata::ZoneRecordData;
 
 use crate::world::Denial;
 use crate::world::Record;
@@ -17,6 +21,7 @@ use crate::world::dnskey;
 use crate::world::ds;
 use crate::world::name;
 use crate::world::new_key_with;
+use crate::world::record;
 
 /// Flags of a zone-signing key.
 const ZSK: u16 = 256;
@@ -177,6 +182,40 @@ fn anchors_may_be_keys_or_digests_and_one_that_fits_is_enough() {
         });
         assert_eq!(verdict.status.word(), word, "{text}");
     }
+}
+
+/// Anybody can claim that such a key made a signature: it would make every answer insecure.
+#[test]
+fn what_only_a_key_of_an_unsupported_size_signed_is_bogus_where_the_zone_has_another() {
+    let mut org = Zone::new("org.", Denial::Nsec, "www A 192.0.2.1");
+    let field = [&[5, 2, 0, 0, 0, 1][..], &[0xab; 128]].concat(); // an exponent of 34 bits
+    let large = Dnskey::new(ZSK, 3, SecurityAlgorithm::RSASHA256, field.into()).unwrap();
+    org.ds = Some(org.ds_records());
+    let apex = org.apex.clone();
+    org.add(record(&apex, 3600, ZoneRecordData::Dnskey(large.clone())));
+    let world = World::new(vec![root(), org]);
+    assert_eq!(world.ask("www.org. A").status, Status::Secure);
+    let verdict = world.ask_tampered("www.org. A", |asked, reply| {
+        if asked.rtype != Rtype::A {
+            return;
+        }
+        let ZoneRecordData::Rrsig(old) = reply.answer[1].data().clone() else {
+            panic!("not a signature");
+        };
+        let claimed = Rrsig::new(
+            old.type_covered(),
+            large.algorithm(),
+            old.labels(),
+            old.original_ttl(),
+            old.expiration(),
+            old.inception(),
+            large.key_tag(),
+            old.signer_name().clone(),
+            old.signature().clone(),
+        );
+        *reply.answer[1].data_mut() = ZoneRecordData::Rrsig(claimed.unwrap());
+    });
+    assert_eq!(rule(&verdict.status), Some(Rule::NoSuchKey));
 }
 
 /// The rule that is broken.
