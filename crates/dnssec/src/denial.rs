@@ -167,7 +167,7 @@ impl<'a> Denial<'a> {
         let Verifier {
             zone, limits, now, ..
         } = self.verifier;
-        if limits.denial_zones_max == 0 || self.nsec.len() + self.nsec3.len() == 0 {
+        if self.nsec.len() + self.nsec3.len() == 0 {
             return;
         }
         // Records that cost too much to use now would cost too much later.

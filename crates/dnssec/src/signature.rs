@@ -250,14 +250,13 @@ fn signed_data(set: &RecordSet, signature: &Rrsig<Bytes, Name<Bytes>>) -> Vec<u8
     head.extend_from_slice(&CLASS_IN.to_be_bytes());
     head.extend_from_slice(&signature.original_ttl().as_secs().to_be_bytes());
 
-    // RFC 4034, Section 6.3: sorted by data, equal records only once.
+    // RFC 4034, Section 6.3: sorted by data; the set has none twice.
     let mut records: Vec<_> = set
         .data
         .iter()
         .map(|data| rdata::canonical(set.rtype, data))
         .collect();
     records.sort_unstable();
-    records.dedup();
     for record in records {
         data.extend_from_slice(&head);
         let length = u16::try_from(record.len()).unwrap_or(u16::MAX);
