@@ -9,6 +9,7 @@ use byrnie_dnssec::Step;
 use byrnie_dnssec::Work;
 use domain::base::Ttl;
 use domain::base::iana::Rtype;
+use domain::base::iana::SecurityAlgorithm;
 use domain::rdata::Dnskey;
 use domain::rdata::Ds;
 use domain::rdata::Rrsig;
@@ -109,7 +110,10 @@ fn the_number_of_ds_records_compared_with_keys_is_bounded() {
             let (algorithm, digest) = (right.algorithm(), right.digest_type());
             Ds::new(number, algorithm, digest, vec![0; 32].into()).unwrap()
         });
-        org.ds = Some(wrong.chain([right.clone()]).collect());
+        // One that nobody supports is neither counted nor, behind the others, told of.
+        let (unknown, digest) = (SecurityAlgorithm::from_int(200), right.digest_type());
+        let unknown = Ds::new(9, unknown, digest, vec![0; 32].into()).unwrap();
+        org.ds = Some(wrong.chain([right.clone(), unknown]).collect());
         let mut world = World::new(vec![root(), org]);
         world.limits.ds_per_zone_max = 3;
         let verdict = world.ask("www.org. A");
@@ -262,7 +266,7 @@ fn the_number_of_proofs_kept_is_bounded() {
 
 /// Keys that are none, with a given tag.
 fn colliding_keys(tag: u16, count: u16) -> Vec<Dnskey<bytes::Bytes>> {
-    let algorithm = domain::base::iana::SecurityAlgorithm::ED25519;
+    let algorithm = SecurityAlgorithm::ED25519;
     let key = |low: u16, free: u16| {
         let mut octets = [0; 32];
         octets[0..2].copy_from_slice(&free.to_be_bytes());

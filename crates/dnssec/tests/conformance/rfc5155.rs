@@ -211,7 +211,7 @@ fn records_of_a_second_chain_are_ignored() {
 
 //= https://www.rfc-editor.org/rfc/rfc9276#section-3.2
 //= type=test
-//# Note that a validating resolver
+//# a validating resolver
 //# returning an insecure response MUST still validate the signature over the NSEC3 record to
 //# ensure the iteration count was not altered since record publication
 #[test]

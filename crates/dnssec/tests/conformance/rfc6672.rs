@@ -227,6 +227,20 @@ fn a_denial_beside_an_alias_is_taken_for_the_end_of_it_without_asking_again() {
     assert!(!world.asked.borrow().contains(&parse_question("nx.net. A")));
 }
 
+/// A CNAME stands alone at its name, but names below it may exist.
+#[test]
+fn below_a_cname_there_may_be_a_zone() {
+    let world = World::new(vec![
+        Zone::new(".", Denial::Nsec, ""),
+        Zone::new("org.", Denial::Nsec, "alias CNAME www\nwww A 192.0.2.1"),
+        Zone::new("child.alias.org.", Denial::Nsec, "www A 192.0.2.2"),
+    ]);
+    let verdict = world.ask("www.child.alias.org. A");
+    assert_eq!(verdict.status, Status::Secure);
+    let cut = parse_question("alias.org. DS");
+    assert!(world.asked.borrow().contains(&cut));
+}
+
 /// Where an answer is not signed, and should be.
 #[test]
 fn below_a_dname_no_zone_is_looked_for() {
