@@ -69,25 +69,6 @@ fn no_keys_are_asked_for_where_no_ds_record_is_supported() {
 }
 
 #[test]
-fn below_a_zone_that_is_found_no_question_is_asked_ahead_for_labels_above_it() {
-    let world = World::new(vec![
-        Zone::new(".", Denial::Nsec, ""),
-        Zone::new("org.", Denial::Nsec, ""),
-        Zone::new("child.p.q.org.", Denial::Nsec, ""),
-        Zone::new(
-            "plain.child.p.q.org.",
-            Denial::Unsigned,
-            "a.b.c A 192.0.2.1",
-        ),
-    ]);
-    let (verdict, _) = ask(&world, "a.b.c.plain.child.p.q.org. A");
-    assert_eq!(verdict.status.word(), "insecure");
-    let asked = world.asked.borrow();
-    assert!(asked.contains(&parse_question("plain.child.p.q.org. DS")));
-    assert!(!asked.contains(&parse_question("b.c.plain.child.p.q.org. DS")));
-}
-
-#[test]
 fn no_zone_is_expected_at_or_below_an_underscore() {
     let mut world = world(Zone::new("mx.org.", Denial::Nsec, "_25._tcp A 192.0.2.1"));
     world.limits.zones_ahead_max = 5;
