@@ -162,6 +162,11 @@ impl<'a> Denial<'a> {
         self.nsec3.deny(zone, name, rtype, &mut self.meter(work))
     }
 
+    /// Whether there are NSEC records to prove something by.
+    pub(crate) fn is_by_nsec(&self) -> bool {
+        self.nsec.len() > 0
+    }
+
     /// Keeps the records to answer other questions with.
     pub(crate) fn keep(&self, kept: &Cache<KnownDenials>) {
         let Verifier {

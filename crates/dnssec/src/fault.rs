@@ -77,6 +77,8 @@ pub enum Rule {
     WildcardUnproven,
     /// Nothing proves that the records do not exist.
     DenialUnproven,
+    /// The response code says something else than what is proven.
+    CodeContradicted,
     /// Nothing proves that the delegation has no DS records.
     NoDsUnproven,
     /// The zone has DS records and no DNSKEY set.
@@ -103,7 +105,7 @@ impl Rule {
             Self::WrongSignature => "RFC 4035, section 5.3.3",
             Self::WildcardUnproven => "RFC 4035, section 5.3.4",
             Self::WildcardNotAllowed => "RFC 4592, section 4",
-            Self::DenialUnproven => "RFC 4035, section 5.4",
+            Self::DenialUnproven | Self::CodeContradicted => "RFC 4035, section 5.4",
             Self::TooManyKeys => "a local bound",
         }
     }
@@ -124,6 +126,7 @@ impl fmt::Display for Rule {
                 f.write_str("nothing proves that no closer name than the wildcard exists")
             }
             Self::DenialUnproven => f.write_str("nothing proves that it does not exist"),
+            Self::CodeContradicted => f.write_str("the response code contradicts what is proven"),
             Self::NoDsUnproven => f.write_str("nothing proves that there is none"),
             Self::NoDnskeys => f.write_str("the zone has DS records and no keys"),
             Self::TooManyKeys => f.write_str("there are too many keys"),

@@ -134,8 +134,8 @@ impl Validation {
 
     /// Judges the absence of records of a type at the current name.
     ///
-    /// What is proven counts, not the response code, which is not signed. Without proof, in the
-    /// insecure part of the tree, there is nothing but the code.
+    /// What is proven counts, and the response code, which is not signed, must not contradict it.
+    /// Without proof, in the insecure part of the tree, there is nothing but the code.
     ///
     /// # Errors
     /// More answers are needed, or it is bogus.
@@ -177,8 +177,16 @@ impl Validation {
             .of_records(&name, rtype, &mut self.work)
             .map_err(Stop::Failed)?;
         let (kind, proof) = match absence {
-            Some(Absence::NoData) => (Kind::NoData, None),
-            Some(Absence::NxDomain) => (Kind::NxDomain, None),
+            // Some servers say NXDOMAIN of empty non-terminals (RFC 8020); Unbound minds that only
+            // where the denial is by NSEC3 records, and so does this.
+            Some(Absence::NoData) if claimed == Kind::NoData || denial.is_by_nsec() => {
+                (Kind::NoData, None)
+            }
+            Some(Absence::NxDomain) if claimed == Kind::NxDomain => (Kind::NxDomain, None),
+            Some(Absence::NoData | Absence::NxDomain) => {
+                let question = Question::new(name, rtype);
+                return Err(Stop::Bogus(fault(question, Rule::CodeContradicted)));
+            }
             Some(Absence::CompactNxDomain) => (claimed, None),
             Some(Absence::OptOut) => (claimed, Some(InsecureProof::OptOut)),
             Some(Absence::TooManyIterations(count)) => {

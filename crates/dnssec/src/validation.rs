@@ -17,6 +17,7 @@ use domain::rdata::Dname;
 use crate::chain::KnownCut;
 use crate::explain::Link;
 use crate::fault::Fault;
+use crate::fault::Rule;
 use crate::judge::Judged;
 use crate::limits::Bound;
 use crate::limits::Work;
@@ -32,6 +33,7 @@ use crate::verdict::Hop;
 use crate::verdict::Kind;
 use crate::verdict::Status;
 use crate::verdict::Verdict;
+use crate::walk;
 
 /// What a validation wants next.
 #[derive(Debug)]
@@ -233,7 +235,10 @@ impl Validation {
         if let Some(found) = found {
             let judged = self.judge_set(found, &response, now)?;
             if rtype == Rtype::CNAME {
+                // The code may be about the name that it leads to.
                 sole_target(&found.set, cname_targets)?;
+            } else if judged.insecure.is_none() && response.rcode == NXDOMAIN {
+                return Err(Stop::Bogus(walk::fault(question, Rule::CodeContradicted)));
             }
             return Ok(Progress::End(End::answer(&found.set, judged)));
         }

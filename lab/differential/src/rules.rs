@@ -40,7 +40,7 @@ pub(crate) struct Rule {
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "response code",
-        why: "the code is not signed: ours believes the signed records, unbound the code first",
+        why: "the code of a reply on the way, which is not signed: ours believes the signed records, unbound the code first",
         applies: |view| view.ours_is_true() && view.any(|change| change.code),
     },
     Rule {
