@@ -1,6 +1,7 @@
 //! A zone's public keys: RFC 4034, Section 2; RFC 3110, 5702, 6605 and 8080.
 
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED;
@@ -23,23 +24,24 @@ use crate::algorithm;
 use crate::algorithm::Sha1Policy;
 use crate::name;
 
-/// One key of a DNSKEY set, ready to verify.
+/// One key of a DNSKEY set.
 #[derive(Debug)]
 pub(crate) struct Key {
     /// The record.
     pub(crate) dnskey: Dnskey<Bytes>,
     /// Its key tag: RFC 4034, Appendix B.
     pub(crate) tag: u16,
-    /// The key as the primitive wants it; `None` if its size or form is not supported.
-    public_key: Option<PublicKey>,
+    /// The key as the primitive wants it, once it was needed; `None` if its size or form is not
+    /// supported.
+    ready: OnceLock<Option<PublicKey>>,
 }
 
 impl Key {
-    /// Prepares a key.
+    /// A key that is made ready when it is needed first: a zone may list many, and use one.
     pub(crate) fn new(dnskey: Dnskey<Bytes>) -> Self {
         Self {
             tag: dnskey.key_tag(),
-            public_key: PublicKey::new(dnskey.algorithm(), dnskey.public_key()),
+            ready: OnceLock::new(),
             dnskey,
         }
     }
@@ -70,18 +72,35 @@ impl Key {
 
     /// Whether the size and form of the key are supported.
     pub(crate) fn is_usable(&self) -> bool {
-        self.public_key.is_some()
+        self.ready().is_some()
     }
 
     /// Whether `signature` over `message` was made with this key.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.public_key {
+        match self.ready() {
             Some(PublicKey::AwsLc(key)) => key.verify_sig(message, signature).is_ok(),
             Some(PublicKey::Ed448(key)) => <&[u8; ED448_SIGNATURE_OCTETS]>::try_from(signature)
                 .ok()
                 .map(Ed448Signature::from)
                 .is_some_and(|signature| key.verify_raw(&signature, message).is_ok()),
             None => false,
+        }
+    }
+
+    /// The key as the primitive wants it.
+    fn ready(&self) -> Option<&PublicKey> {
+        let field = self.dnskey.public_key();
+        let ready = || PublicKey::new(self.dnskey.algorithm(), field);
+        self.ready.get_or_init(ready).as_ref()
+    }
+
+    /// What one check of a signature costs, [`Limits::signature_cost_max`](crate::Limits) has the unit.
+    pub(crate) fn check_cost(&self) -> u32 {
+        match self.dnskey.algorithm() {
+            SecurityAlgorithm::ED448 => ED448_COST,
+            SecurityAlgorithm::ECDSAP384SHA384 => P384_COST,
+            _ if self.dnskey.public_key().len() > LARGE_KEY_OCTETS => LARGE_KEY_COST,
+            _ => 1,
         }
     }
 
@@ -203,6 +222,18 @@ fn der(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
 /// up to 4,096; the primitive draws the line at what can be broken today. It takes no exponent of more
 /// than 33 bits either, lest a key costs too much: what signers choose has 2, 17 or 33.
 const RSA_BITS: RangeInclusive<usize> = 1_024..=8_192;
+
+/// A check takes eight times as long as with P-256.
+const ED448_COST: u32 = 8;
+
+/// No primitive for P-384 is as fast as that for P-256.
+const P384_COST: u32 = 4;
+
+/// An RSA key of more octets than 4,096 bits and an exponent need is large.
+const LARGE_KEY_OCTETS: usize = 520;
+
+/// For an RSA key of up to 8,192 bits, with the largest exponent.
+const LARGE_KEY_COST: u32 = 32;
 
 /// RFC 4034, Section 2.1.2.
 const PROTOCOL: u8 = 3;

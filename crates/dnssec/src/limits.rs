@@ -13,6 +13,9 @@ use crate::verdict::Failure;
 pub struct Limits {
     /// Signatures checked in all: CVE-2023-50387. Default 128.
     pub signature_checks_max: u32,
+    /// What checking signatures may cost in all. The unit is about what a check with a P-256 key, or
+    /// the hashing of 4 KiB, takes: a tenth of a millisecond. Default 320.
+    pub signature_cost_max: u32,
     /// Signatures that may fail over one record set before it is given up. Default 8.
     pub signature_failures_per_set_max: u32,
     /// Keys of one tag and algorithm that are tried for one signature. Default 4.
@@ -71,6 +74,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             signature_checks_max: 128,
+            signature_cost_max: 320,
             signature_failures_per_set_max: 8,
             keys_per_tag_max: 4,
             keys_per_zone_max: 64,
@@ -102,20 +106,36 @@ impl Default for Limits {
 pub struct Work {
     /// Signatures checked.
     pub signature_checks: u32,
+    /// What that has cost, in units of [`Limits::signature_cost_max`].
+    pub signature_cost: u32,
     /// Rounds of NSEC3's hash.
     pub nsec3_rounds: u32,
 }
 
 impl Work {
-    /// Counts one check of a signature.
+    /// Counts one check of a signature, by what the key and the octets that are signed cost.
     ///
     /// # Errors
-    /// There have been too many.
-    pub(crate) fn count_signature(&mut self, limits: &Limits) -> Result<(), Failure> {
+    /// There have been too many, or they cost too much.
+    pub(crate) fn count_signature(
+        &mut self,
+        key_cost: u32,
+        octets: usize,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
         if self.signature_checks >= limits.signature_checks_max {
             return Err(Failure::TooMuchWork(Bound::SignatureChecks));
         }
+        let hashing = u32::try_from(octets / OCTETS_PER_COST).unwrap_or(u32::MAX);
+        let cost = self
+            .signature_cost
+            .saturating_add(key_cost)
+            .saturating_add(hashing);
+        if cost > limits.signature_cost_max {
+            return Err(Failure::TooMuchWork(Bound::SignatureCost));
+        }
         self.signature_checks += 1;
+        self.signature_cost = cost;
         Ok(())
     }
 
@@ -145,6 +165,8 @@ pub enum Bound {
     Questions,
     /// [`Limits::signature_checks_max`].
     SignatureChecks,
+    /// [`Limits::signature_cost_max`].
+    SignatureCost,
 }
 
 impl fmt::Display for Bound {
@@ -154,6 +176,10 @@ impl fmt::Display for Bound {
             Self::Nsec3Rounds => "too many rounds of the NSEC3 hash",
             Self::Questions => "too many questions",
             Self::SignatureChecks => "too many signatures to check",
+            Self::SignatureCost => "signatures that cost too much to check",
         })
     }
 }
+
+/// Octets whose hashing costs one unit of [`Limits::signature_cost_max`].
+const OCTETS_PER_COST: usize = 4_096;

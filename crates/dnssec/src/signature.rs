@@ -150,7 +150,7 @@ impl Verifier<'_> {
         }
         let message = signed_data(set, signature);
         for key in keys {
-            work.count_signature(self.limits)
+            work.count_signature(key.check_cost(), message.len(), self.limits)
                 .map_err(Unverified::Failure)?;
             if key.verifies(&message, signature.signature()) {
                 return Ok(Ok(()));

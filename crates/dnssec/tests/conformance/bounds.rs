@@ -10,6 +10,7 @@ use byrnie_dnssec::Work;
 use domain::base::Ttl;
 use domain::base::iana::Rtype;
 use domain::base::iana::SecurityAlgorithm;
+use domain::crypto::sign::GenerateParams;
 use domain::rdata::Dnskey;
 use domain::rdata::Ds;
 use domain::rdata::Rrsig;
@@ -88,6 +89,41 @@ fn a_validation_that_would_check_too_many_signatures_fails() {
     let failure = Failure::TooMuchWork(Bound::SignatureChecks);
     assert_eq!(verdict.status, Status::Failed(failure));
     assert_eq!(verdict.work.signature_checks, 3);
+}
+
+#[test]
+fn a_validation_whose_signatures_cost_too_much_fails() {
+    let text = (0..2_000)
+        .map(|number| format!("www TXT {number:04}\n"))
+        .collect::<String>();
+    let mut world = World::new(vec![root(), Zone::new("org.", Denial::Nsec, &text)]);
+    let honest = world.ask("www.org. TXT");
+    assert_eq!(honest.status, Status::Secure);
+    // Four checks, and some forty octets for each of the records.
+    assert!(honest.work.signature_cost > 4 + 2_000 * 20 / 4_096);
+    world.limits.signature_cost_max = honest.work.signature_cost;
+    assert_eq!(world.ask("www.org. TXT").status, Status::Secure);
+    world.limits.signature_cost_max -= 1;
+    let failure = Failure::TooMuchWork(Bound::SignatureCost);
+    assert_eq!(world.ask("www.org. TXT").status, Status::Failed(failure));
+}
+
+/// What takes longer than P-256 counts for more.
+#[test]
+fn a_check_counts_as_its_algorithm_costs() {
+    for (algorithm, cost) in [
+        (GenerateParams::EcdsaP256Sha256, 1),
+        (GenerateParams::Ed25519, 1),
+        (GenerateParams::EcdsaP384Sha384, 4),
+    ] {
+        let text = "www A 192.0.2.1";
+        let org =
+            Zone::with_algorithms("org.", Denial::Nsec, std::slice::from_ref(&algorithm), text);
+        let world = World::new(vec![root(), org]);
+        // The root's keys and the DS records by Ed25519, then the zone's keys and the address.
+        let work = world.ask("www.org. A").work;
+        assert_eq!(work.signature_cost, 2 + 2 * cost, "{algorithm:?}");
+    }
 }
 
 #[test]
