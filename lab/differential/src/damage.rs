@@ -32,6 +32,7 @@ use crate::zone::Set;
 use crate::zone::Signing;
 use crate::zone::Validity;
 use crate::zone::Zone;
+use crate::zone::ZoneKey;
 
 /// One damage.
 #[derive(Clone, Debug)]
@@ -635,6 +636,11 @@ impl<'a> Damaging<'a> {
         let other = &self.case.tree.zones[at];
         if set.0.ends_with(&other.apex) && other.apex.len() <= zone.apex.len() {
             // That would be an ancestor, or the zone itself.
+            return;
+        }
+        let is_own = |key: &ZoneKey| zone.keys.iter().any(|own| own.dnskey() == key.dnskey());
+        if other.keys.iter().any(is_own) {
+            // Keys are few, and zones share some of them.
             return;
         }
         let signer = if self.random.bool() {

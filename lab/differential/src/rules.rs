@@ -44,6 +44,15 @@ pub(crate) const RULES: &[Rule] = &[
         applies: |view| view.ours_is_true() && view.any(|change| change.code),
     },
     Rule {
+        name: "response code over DS records",
+        why: "NXDOMAIN beside DS records: ours calls that a contradiction, unbound takes the question for one about an insecure name",
+        applies: |view| {
+            view.said.word == Word::Insecure
+                && view.breaks(&FaultRule::CodeContradicted)
+                && view.any(|change| change.code && change.asked.1 == DS)
+        },
+    },
+    Rule {
         name: "surplus set",
         why: "unbound wants every set of the answer and authority sections proven (RFC 4035, section 3.2.3), ours those that it uses",
         applies: |view| view.ours_is_true() && view.any(|change| !change.added.is_empty()),
