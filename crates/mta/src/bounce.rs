@@ -19,6 +19,7 @@ use byrnie_store::NewMessage;
 use byrnie_store::Spool;
 use byrnie_store::StoreError;
 
+use crate::Route;
 use crate::acceptance::by_next_hop;
 use crate::delivery::Trouble;
 
@@ -48,6 +49,8 @@ pub(crate) struct Bouncer<S> {
     pub(crate) spool: Arc<S>,
     /// The name of this host.
     pub(crate) hostname: DomainName,
+    /// Where bounces go next.
+    pub(crate) route: Arc<Route>,
     /// How long a bounce may wait in the queue.
     pub(crate) lifetime: Duration,
 }
@@ -90,7 +93,8 @@ impl<S: Spool> Bouncer<S> {
             original: Original::Header(header.octets()),
         };
         let DsnMessage { envelope, octets } = notification.build();
-        let deliveries = by_next_hop(&envelope.recipients, now, now + self.lifetime);
+        let expires_at = now + self.lifetime;
+        let deliveries = by_next_hop(&self.route, &envelope.recipients, now, expires_at);
         Ok(Some(NewMessage::whole(
             id, envelope, now, &octets, deliveries,
         )))

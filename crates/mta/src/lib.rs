@@ -18,6 +18,7 @@ mod metrics;
 mod network;
 mod policy_cache;
 mod queue;
+mod route;
 mod rules;
 mod service;
 #[cfg(test)]
@@ -32,6 +33,9 @@ pub use network::Network;
 pub use policy_cache::StoredPolicies;
 pub use queue::QueueConfig;
 pub use queue::RetrySchedule;
+pub use route::InvalidSmartHost;
+pub use route::Route;
+pub use route::SmartHost;
 pub use rules::Guarantee;
 pub use rules::Rules;
 pub use rules::Scope;

@@ -36,6 +36,7 @@ use crate::AddressOrder;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::QueueConfig;
+use crate::Route;
 use crate::Rules;
 use crate::StoredPolicies;
 use crate::acceptance::Acceptance;
@@ -69,6 +70,8 @@ pub struct MtaConfig {
     pub https_port: u16,
     /// Which addresses of mail hosts are tried. Default: IPv6, then IPv4.
     pub addresses: AddressOrder,
+    /// Where mail goes next. Default: to the hosts of each recipient's domain.
+    pub route: Route,
     /// When and how deliveries are tried.
     pub queue: QueueConfig,
     /// What recipient domains must offer beyond what they promise. Default: nothing.
@@ -92,6 +95,7 @@ impl MtaConfig {
             mx_port: 25,
             https_port: 443,
             addresses: AddressOrder::default(),
+            route: Route::default(),
             queue: QueueConfig::default(),
             rules: Rules::default(),
             guarantees: Vec::new(),
@@ -152,8 +156,12 @@ impl Mta {
             fetcher.with_port(config.https_port),
             Arc::clone(&clock),
         ));
+        let mut gatherer = Gatherer::new(Arc::clone(&parts.resolver), Arc::clone(&policies));
+        if let Some(port) = config.route.port() {
+            gatherer = gatherer.with_tlsa_port(port);
+        }
         let judge = Arc::new(Judge {
-            gatherer: Gatherer::new(Arc::clone(&parts.resolver), Arc::clone(&policies)),
+            gatherer,
             rules: config.rules.clone(),
         });
         let wake = Arc::new(Notify::new());
@@ -308,8 +316,9 @@ where
         },
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&parts.metrics),
-        port: config.mx_port,
+        port: config.route.port().unwrap_or(config.mx_port),
         addresses: config.addresses,
+        route: Arc::new(config.route.clone()),
         guarantees: config.guarantees.clone(),
     };
     Queue {
@@ -318,6 +327,7 @@ where
         bouncer: Bouncer {
             spool: Arc::clone(&parts.store),
             hostname: config.hostname.clone(),
+            route: Arc::new(config.route.clone()),
             lifetime: config.queue.lifetime,
         },
         clock: Arc::clone(&parts.clock),
@@ -341,6 +351,7 @@ fn acceptance<S, R, C, D>(
         config: config.acceptance.clone(),
         hostname: config.hostname.clone(),
         guarantees: config.guarantees.clone(),
+        route: Arc::new(config.route.clone()),
         lifetime: config.queue.lifetime,
         wake,
     }

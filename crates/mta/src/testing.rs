@@ -39,6 +39,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time;
 
+use crate::Route;
 use crate::acceptance::by_next_hop;
 use crate::delivery::Deliver;
 use crate::delivery::Report;
@@ -271,7 +272,8 @@ pub(crate) async fn accept(store: &Arc<SqliteStore>, envelope: Envelope, now: Un
     let mut incoming = Incoming::begin(Arc::clone(store), now);
     let id = incoming.id();
     incoming.write(MESSAGE).await.unwrap();
-    let deliveries = by_next_hop(&envelope.recipients, now, now + LIFETIME);
+    let (route, expires_at) = (Route::default(), now + LIFETIME);
+    let deliveries = by_next_hop(&route, &envelope.recipients, now, expires_at);
     incoming.commit(envelope, now, deliveries).await.unwrap();
     id
 }

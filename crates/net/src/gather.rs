@@ -46,6 +46,8 @@ use crate::sts::StsPolicies;
 pub struct Gatherer<R, C, F = StsFetcher<R>> {
     resolver: Arc<R>,
     policies: Arc<StsPolicies<R, C, F>>,
+    /// The port that the hosts listen at.
+    tlsa_port: u16,
 }
 
 /// Evidence about a domain, and for how long it is worth keeping.
@@ -63,7 +65,18 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
     /// Brings the DNS and MTA-STS together.
     #[must_use]
     pub fn new(resolver: Arc<R>, policies: Arc<StsPolicies<R, C, F>>) -> Self {
-        Self { resolver, policies }
+        Self {
+            resolver,
+            policies,
+            tlsa_port: RELAY_PORT,
+        }
+    }
+
+    /// The same for hosts that listen at another port by agreement, under which their TLSA records
+    /// stand then: RFC 7672, Section 2.2.3.
+    #[must_use]
+    pub fn with_tlsa_port(self, tlsa_port: u16) -> Self {
+        Self { tlsa_port, ..self }
     }
 
     /// Gathers what is known about a next-hop domain, and adds what is demanded from elsewhere.
@@ -180,9 +193,10 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
     async fn gather_tlsa(&self, candidates: &[DomainName]) -> (TlsaEvidence, Duration) {
         let mut validity = Duration::MAX;
         // A name that has no room for the prefix has no TLSA records either.
+        let prefix = format!("_{}._tcp", self.tlsa_port);
         let owners = candidates
             .iter()
-            .filter_map(|base| base.prefixed(TLSA_PREFIX).ok().map(|owner| (base, owner)));
+            .filter_map(|base| base.prefixed(&prefix).ok().map(|owner| (base, owner)));
         let answers = join_all(owners.map(|(base, owner)| async move {
             (base, self.resolver.lookup(&owner, RecordType::Tlsa).await)
         }))
@@ -380,7 +394,6 @@ pub const MX_HOSTS_MAX: usize = 32;
 /// How long evidence is used again at most, however long its TTLs are.
 pub const REUSE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// What stands before a TLSA base domain: RFC 7672, Section 2.2.3.
-///
-/// That is the port of SMTP relay by its standard, wherever a configuration lets mail hosts listen.
-const TLSA_PREFIX: &str = "_25._tcp";
+/// The port of SMTP relay by its standard, which counts wherever a configuration lets mail hosts
+/// listen.
+const RELAY_PORT: u16 = 25;

@@ -4,10 +4,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
+use byrnie_mta::SmartHost;
 use byrnie_net::dns::TrustAnchors;
 use byrnie_net::tls::Roots;
 use byrnie_net::tls::server_acceptor;
+use byrnie_policy::DomainRule;
 use tracing_subscriber::EnvFilter;
 
 use super::ConfigError;
@@ -16,6 +19,7 @@ use super::DnsTransport;
 use super::File;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
 use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
+use super::text::SmartHostText;
 
 /// Whether the keys agree with one another.
 pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -86,12 +90,35 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
         );
     }
     bounds(file, path, text)?;
+    smart_host(file, path, text)?;
     anchors(file, path, text)?;
     rules(file, path, text)
 }
 
 /// A wait grows at most tenfold.
 const RETRY_FACTOR_MAX: f64 = 10.0;
+
+/// Whether the smart host is anybody but byrnie itself.
+fn smart_host(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let Some(SmartHostText(SmartHost { domain, port })) = &file.delivery.smart_host else {
+        return Ok(());
+    };
+    let port = port.unwrap_or(file.delivery.mx_port);
+    let leads_back = match domain {
+        MailDomain::Name(_) => false,
+        MailDomain::Literal(address) => file.smtp.listen.contains(&(*address, port).into()),
+    };
+    if !leads_back {
+        return Ok(());
+    }
+    Err(ConfigError::at_key(
+        path,
+        text,
+        "delivery.smart_host",
+        String::from("`delivery.smart_host` is where byrnie itself listens"),
+        "name the host that takes its mail",
+    ))
+}
 
 /// Whether the keys about trust in the DNS go together.
 fn anchors(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -163,7 +190,24 @@ pub(super) fn warnings(file: &File, now: UnixTime) -> Vec<String> {
             entry.domain, entry.until
         )
     });
-    warning.collect()
+    warning.chain(idle_rules(file)).collect()
+}
+
+/// Rules about domains that no mail goes to, as all of it goes to the smart host.
+fn idle_rules(file: &File) -> Option<String> {
+    let smart_host = file.delivery.smart_host.as_ref()?;
+    let rules = crate::rules::rules(file);
+    let counts = match &smart_host.0.domain {
+        MailDomain::Name(domain) => rules.for_domain(domain) != DomainRule::default(),
+        MailDomain::Literal(_) => false,
+    };
+    let idle = file.rules.len().saturating_sub(usize::from(counts));
+    (idle > 0).then(|| {
+        format!(
+            "{idle} of the rules do not count, as all mail goes to the smart host: write one for \
+             its domain"
+        )
+    })
 }
 
 /// Whether every bound lets something through.

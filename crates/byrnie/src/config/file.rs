@@ -18,6 +18,7 @@ use super::defaults;
 use super::text::Moment;
 use super::text::NetworkText;
 use super::text::Size;
+use super::text::SmartHostText;
 use super::text::Span;
 
 /// The whole file.
@@ -241,6 +242,9 @@ pub(crate) struct Tls {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Delivery {
+    /// Where all mail goes; to the hosts of each recipient's domain if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) smart_host: Option<SmartHostText>,
     /// The port of mail hosts.
     pub(crate) mx_port: u16,
     /// The port of the hosts that serve MTA-STS policies.
@@ -264,6 +268,7 @@ pub(crate) struct Delivery {
 impl Default for Delivery {
     fn default() -> Self {
         Self {
+            smart_host: None,
             mx_port: defaults::MX_PORT,
             https_port: defaults::HTTPS_PORT,
             addresses: Addresses::PreferIpv6,

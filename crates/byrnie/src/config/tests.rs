@@ -29,6 +29,8 @@ fn the_printed_defaults_name_every_key() {
         reason = "why"
         [tls]
         ca_file = "d"
+        [delivery]
+        smart_host = "relay.example.net"
         [[rule]]
         domain = ".example"
         at_least = "dane"
@@ -108,6 +110,11 @@ fn what_is_wrong_is_named_with_its_line_and_a_hint() {
         "",
     );
     check(
+        "version = 1\n[delivery]\nsmart_host = \"192.0.2.1\"",
+        "line 3: not a host: write it like \"relay.example.org\" or \"[192.0.2.1]:2525\"",
+        "",
+    );
+    check(
         "version = 1\n[metrics]\nlisten = \"none\"",
         "line 3: neither \"off\" nor an address with a port such as \"[::1]:9465\"",
         "",
@@ -140,6 +147,11 @@ fn keys_that_disagree_are_refused() {
         "version = 1\n[smtp]\nmax_recipients = 0",
         "line 3: `smtp.max_recipients` must not be 0, which would let nothing through",
         "leave the key out for its default",
+    );
+    check(
+        "version = 1\n[delivery]\nsmart_host = \"[127.0.0.1]:2525\"",
+        "line 3: `delivery.smart_host` is where byrnie itself listens",
+        "name the host that takes its mail",
     );
     check(
         "version = 1\n[[rule]]\ndomain = \"a.example\"\n[[rule]]\ndomain = \"A.example\"",
@@ -216,6 +228,23 @@ fn a_negative_trust_anchor_ends_within_a_week() {
           counts: remove it"
         ]
     );
+}
+
+#[test]
+fn rules_that_no_mail_is_held_to_are_pointed_out() {
+    let rules = "[[rule]]\ndomain = \"a.example\"\nat_least = \"dane\"\n\
+                 [[rule]]\ndomain = \".example.net\"\nat_least = \"dane\"\n";
+    for (smart_host, expected) in [
+        ("", ""),
+        ("smart_host = \"[192.0.2.1]\"", "2 of the rules"),
+        ("smart_host = \"relay.example.net\"", "1 of the rules"),
+    ] {
+        let text = format!("version = 1\n[delivery]\n{smart_host}\n{rules}");
+        let file = parse(&text, Path::new("b.toml")).unwrap();
+        let warnings = warnings(&file, UnixTime(0)).concat();
+        assert!(warnings.starts_with(expected), "{warnings}");
+        assert_eq!(warnings.is_empty(), expected.is_empty(), "{smart_host}");
+    }
 }
 
 #[test]

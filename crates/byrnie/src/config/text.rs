@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use byrnie_base::UnixTime;
 use byrnie_mta::Network;
+use byrnie_mta::SmartHost;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Deserializer;
@@ -140,6 +141,24 @@ impl fmt::Display for NetworkText {
     }
 }
 
+/// A host such as `"relay.example.org"` or `"[192.0.2.1]:2525"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct SmartHostText(pub(crate) SmartHost);
+
+impl FromStr for SmartHostText {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        text.parse().map(Self).map_err(|_| InvalidText::SmartHost)
+    }
+}
+
+impl fmt::Display for SmartHostText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A point in time such as `"2026-12-01T00:00:00Z"` or `"2026-12-01T08:00+01:00"`: RFC 3339.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Moment(pub(crate) UnixTime);
@@ -176,6 +195,8 @@ pub(crate) enum InvalidText {
     Network,
     /// Not a number with a unit.
     Size,
+    /// Neither a domain nor an address in brackets.
+    SmartHost,
 }
 
 impl fmt::Display for InvalidText {
@@ -186,6 +207,9 @@ impl fmt::Display for InvalidText {
             Self::Moment => "not a point in time: write it like \"2026-12-01T00:00:00Z\"",
             Self::Network => "not a network: write it like \"192.0.2.0/24\" or \"2001:db8::/32\"",
             Self::Size => "not a size: write a number with a unit such as \"50MiB\"",
+            Self::SmartHost => {
+                "not a host: write it like \"relay.example.org\" or \"[192.0.2.1]:2525\""
+            }
         })
     }
 }
@@ -219,7 +243,7 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(Span, Size, NetworkText, Moment);
+serde_as_text!(Span, Size, NetworkText, SmartHostText, Moment);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use byrnie_mta::AddressOrder;
 use byrnie_mta::MtaConfig;
 use byrnie_mta::QueueConfig;
 use byrnie_mta::RetrySchedule;
+use byrnie_mta::Route;
 use byrnie_net::smtp::client::ClientTimeouts;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_smtp::ServerLimits;
@@ -42,6 +43,10 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
             Addresses::PreferIpv4 => AddressOrder::PreferIpv4,
             Addresses::Ipv6Only => AddressOrder::Ipv6Only,
             Addresses::Ipv4Only => AddressOrder::Ipv4Only,
+        },
+        route: match &file.delivery.smart_host {
+            Some(host) => Route::SmartHost(host.0.clone()),
+            None => Route::RecipientDomains,
         },
         queue: QueueConfig {
             retry: RetrySchedule {

@@ -39,6 +39,7 @@ use tokio::sync::Notify;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::Network;
+use crate::Route;
 use crate::delivery::Decide;
 use crate::delivery::Terms;
 use crate::events;
@@ -91,6 +92,8 @@ pub(crate) struct Acceptance<S, D, C> {
     pub(crate) hostname: DomainName,
     /// Senders whose mail travels over authenticated TLS or is refused.
     pub(crate) guarantees: Vec<Guarantee>,
+    /// Where mail goes next.
+    pub(crate) route: Arc<Route>,
     /// How long a message may wait in the queue.
     pub(crate) lifetime: Duration,
     /// The queue's bell.
@@ -112,7 +115,8 @@ impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
             at_least,
             ..Terms::default()
         };
-        let decision = self.decide.decide(&recipient.domain, terms).await;
+        let next_hop = self.route.next_hop(&recipient.domain);
+        let decision = self.decide.decide(next_hop, terms).await;
         match decision.verdict {
             Verdict::Dane | Verdict::MtaSts => Ok(()),
             Verdict::Encrypt | Verdict::Opportunistic | Verdict::Wait | Verdict::Reject => {
@@ -158,6 +162,7 @@ pub(crate) struct IncomingMail<S: Spool> {
     /// The header section as the client sent it.
     header: HeaderLines,
     metrics: Arc<Metrics>,
+    route: Arc<Route>,
     wake: Arc<Notify>,
 }
 
@@ -182,7 +187,12 @@ impl<S: Spool> IncomingMessage for IncomingMail<S> {
             envelope.tls_demand = self.header.tls_demand();
         }
         let (id, size) = (self.body.id(), self.body.size());
-        let deliveries = by_next_hop(&envelope.recipients, self.received_at, self.expires_at);
+        let deliveries = by_next_hop(
+            &self.route,
+            &envelope.recipients,
+            self.received_at,
+            self.expires_at,
+        );
         self.body
             .commit(envelope.clone(), self.received_at, deliveries)
             .await
@@ -242,27 +252,30 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
             expires_at: received_at + self.lifetime,
             header: HeaderLines::default(),
             metrics: Arc::clone(&self.metrics),
+            route: Arc::clone(&self.route),
             wake: Arc::clone(&self.wake),
         })
     }
 }
 
-/// One delivery for each domain among the recipients; whoever is named twice gets one copy.
+/// One delivery for each next hop of the recipients; whoever is named twice gets one copy.
 pub(crate) fn by_next_hop(
+    route: &Route,
     recipients: &[Mailbox],
     due_at: UnixTime,
     expires_at: UnixTime,
 ) -> Vec<NewDelivery> {
     let mut deliveries: Vec<NewDelivery> = Vec::new();
     for mailbox in recipients {
+        let next_hop = route.next_hop(&mailbox.domain);
         let same = deliveries
             .iter_mut()
-            .find(|delivery| delivery.next_hop == mailbox.domain);
+            .find(|delivery| delivery.next_hop == *next_hop);
         match same {
             Some(delivery) if delivery.recipients.contains(mailbox) => {}
             Some(delivery) => delivery.recipients.push(mailbox.clone()),
             None => deliveries.push(NewDelivery {
-                next_hop: mailbox.domain.clone(),
+                next_hop: next_hop.clone(),
                 recipients: vec![mailbox.clone()],
                 due_at,
                 expires_at,

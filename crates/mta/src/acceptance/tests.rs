@@ -35,8 +35,10 @@ use tokio::sync::Notify;
 
 use super::Acceptance;
 use super::AcceptanceConfig;
+use super::by_next_hop;
 use crate::Guarantee;
 use crate::Metrics;
+use crate::Route;
 use crate::delivery::Decide;
 use crate::delivery::Terms;
 use crate::testing::FaultySpool;
@@ -243,6 +245,49 @@ async fn a_guarantee_is_kept_or_the_recipient_is_refused_with_the_reason() {
     }
 }
 
+/// Behaviour rules 27 and 35.
+#[tokio::test]
+async fn a_guarantee_is_about_the_smart_host_if_there_is_one() {
+    for (smart_host, expected) in [("secure.example", "ok"), ("insecure.example", "550 5.7.10")] {
+        let mut world = World::new();
+        world.acceptance.guarantees = vec![Guarantee::Sender(mailbox("boss@origin.example"))];
+        world.acceptance.route = Arc::new(Route::SmartHost(smart_host.parse().unwrap()));
+        let reverse_path = "boss@origin.example".parse().unwrap();
+        for recipient in ["a@insecure.example", "a@secure.example"] {
+            let recipient = mailbox(recipient);
+            let reply = world
+                .acceptance
+                .recipient(&session(), &reverse_path, &recipient)
+                .await;
+            assert_eq!(code(reply), expected, "{recipient} over {smart_host}");
+        }
+    }
+}
+
+#[test]
+fn all_recipients_share_one_delivery_to_the_smart_host() {
+    let recipients = ["a@one.example", "b@two.example", "a@one.example"].map(mailbox);
+    for (route, expected) in [
+        (
+            Route::RecipientDomains,
+            "one.example: a@one.example, two.example: b@two.example",
+        ),
+        (
+            Route::SmartHost("[192.0.2.1]:2525".parse().unwrap()),
+            "[192.0.2.1]: a@one.example b@two.example",
+        ),
+    ] {
+        let deliveries = by_next_hop(&route, &recipients, START, START + LIFETIME);
+        let words = deliveries.iter().map(|delivery| {
+            let named = delivery.recipients.iter().map(ToString::to_string);
+            let named: Vec<String> = named.collect();
+            format!("{}: {}", delivery.next_hop, named.join(" "))
+        });
+        let words: Vec<String> = words.collect();
+        assert_eq!(words.join(", "), expected);
+    }
+}
+
 /// The way in, with made-up evidence and the real decision.
 struct World {
     acceptance: Acceptance<FaultySpool, TestDecide, TestClock>,
@@ -336,6 +381,7 @@ impl World {
             config: AcceptanceConfig::default(),
             hostname: "relay.example".parse().unwrap(),
             guarantees: vec![],
+            route: Arc::default(),
             lifetime: LIFETIME,
             wake: Arc::new(Notify::new()),
         };

@@ -113,6 +113,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::Route;
     use crate::acceptance::by_next_hop;
     use crate::testing::LIFETIME;
     use crate::testing::START;
@@ -142,7 +143,8 @@ mod tests {
         let id = incoming.id();
         incoming.write(&octets).await.unwrap();
         let envelope = envelope("a@origin.example", &["b@one.example"]);
-        let deliveries = by_next_hop(&envelope.recipients, START, START + LIFETIME);
+        let (route, expires_at) = (Route::default(), START + LIFETIME);
+        let deliveries = by_next_hop(&route, &envelope.recipients, START, expires_at);
         incoming.commit(envelope, START, deliveries).await.unwrap();
 
         let claimed = u64::try_from(size)

@@ -37,6 +37,7 @@ use super::Trouble;
 use super::order::hosts_to_try;
 use crate::Guarantee;
 use crate::Metrics;
+use crate::Route;
 use crate::events;
 use crate::rules::promised;
 
@@ -54,6 +55,8 @@ pub(crate) struct Courier<D, O, C> {
     pub(crate) port: u16,
     /// Which addresses to try.
     pub(crate) addresses: AddressOrder,
+    /// Where mail goes next, also mail that was accepted when it went elsewhere.
+    pub(crate) route: Arc<Route>,
     /// What senders were promised.
     pub(crate) guarantees: Vec<Guarantee>,
 }
@@ -66,7 +69,8 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
             floor: claim.floor,
             at_least: promised(&self.guarantees, &claim.envelope.reverse_path),
         };
-        let decision = self.decide.decide(&claim.next_hop, terms).await;
+        let next_hop = self.route.next_hop(&claim.next_hop);
+        let decision = self.decide.decide(next_hop, terms).await;
         let took = self.clock.monotonic().saturating_duration_since(started);
         self.metrics.decided(decision.verdict, took);
         events::decided(claim, &decision);
@@ -104,7 +108,7 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
                     return attempt.no_host_is_left(decision);
                 }
                 let target = Target {
-                    host: match attempt.claim.next_hop {
+                    host: match self.route.next_hop(&attempt.claim.next_hop) {
                         MailDomain::Name(_) => Some(host.host.clone()),
                         MailDomain::Literal(_) => None,
                     },

@@ -37,6 +37,8 @@ use super::Target;
 use super::Terms;
 use crate::Guarantee;
 use crate::Metrics;
+use crate::Route;
+use crate::SmartHost;
 use crate::testing::TestClock;
 use crate::testing::claim_of;
 use crate::testing::envelope;
@@ -410,6 +412,25 @@ async fn an_address_literal_has_no_host_name() {
     assert_eq!(world.offer.targets.lock().unwrap()[0].host, None);
 }
 
+/// Behaviour rule 27: what counts is what the smart host promises, for mail that waits as well.
+#[tokio::test]
+async fn a_smart_host_s_promises_count_for_all_mail() {
+    let mut world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .domain("relay.example", &[host("mx2.example", 10, "192.0.2.2")])
+        .accepts("192.0.2.1")
+        .accepts("192.0.2.2");
+    let smart_host = SmartHost {
+        domain: next_hop("relay.example"),
+        port: None,
+    };
+    world.courier.route = Arc::new(Route::SmartHost(smart_host));
+    assert_eq!(fates(&world.deliver("one.example").await), "delivered");
+    assert_eq!(world.tried(), ["192.0.2.2"]);
+    let (asked, _) = world.asked().pop().unwrap();
+    assert_eq!(asked, next_hop("relay.example"));
+}
+
 #[tokio::test]
 async fn clear_text_after_a_failure_of_tls_is_kept_in_the_receipt() {
     let offered = Offered {
@@ -471,6 +492,7 @@ impl World {
             metrics: Arc::new(Metrics::new()),
             port: 25,
             addresses: AddressOrder::default(),
+            route: Arc::default(),
             guarantees: vec![],
         };
         Self {

@@ -533,6 +533,7 @@ impl World {
             bouncer: Bouncer {
                 spool: Arc::clone(&faulty),
                 hostname: "relay.example".parse().unwrap(),
+                route: Arc::default(),
                 lifetime: LIFETIME,
             },
             clock: Arc::clone(&clock),

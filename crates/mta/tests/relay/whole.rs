@@ -17,6 +17,8 @@ use byrnie_mta::Metrics;
 use byrnie_mta::Mta;
 use byrnie_mta::MtaConfig;
 use byrnie_mta::MtaParts;
+use byrnie_mta::Route;
+use byrnie_mta::SmartHost;
 use byrnie_net::clock::SystemClock;
 use byrnie_net::dns::Answer;
 use byrnie_net::dns::Explanation;
@@ -159,6 +161,24 @@ async fn an_address_literal_is_a_next_hop() {
 }
 
 #[tokio::test]
+async fn all_mail_goes_to_the_smart_host_in_one_delivery() {
+    let mut world = World::start().await;
+    let smart_host = SmartHost {
+        domain: "[127.0.0.1]".parse().unwrap(),
+        port: Some(world.host.address.port()),
+    };
+    world.config.route = Route::SmartHost(smart_host);
+    world.config.mx_port = 1;
+    let mut world = world.restart().await;
+    let recipients = ["b@one.example", "c@nowhere.example"];
+    let id = world.submit("a@origin.example", &recipients, "hello").await;
+    let (envelope, _) = world.arrival().await;
+    assert_eq!(envelope.recipients, recipients.map(mailbox));
+    assert_eq!(world.receipts_once_gone(id).await.len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_host_that_was_down_gets_its_mail_when_it_is_up_again() {
     let mut world = World::start().await;
     world.host_down().await;
@@ -197,6 +217,7 @@ async fn what_was_accepted_outlives_the_agent() {
 /// An agent, and the one host of all domains.
 struct World {
     mta: Mta,
+    config: MtaConfig,
     stop: oneshot::Sender<()>,
     address: SocketAddr,
     store: Arc<SqliteStore>,
@@ -223,19 +244,19 @@ impl World {
             sender: sender.clone(),
             task: tokio::spawn(take_mail(listener, sender)),
         };
-        Self::start_agent(host, TempDir::new().unwrap()).await
-    }
-
-    async fn start_agent(host: Host, directory: TempDir) -> Self {
-        let store = SqliteStore::open(SqliteOptions::in_directory(directory.path())).unwrap();
-        let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let mut config = MtaConfig::new(name("relay.example"));
         config.mx_port = host.address.port();
         config.queue.retry.wait_min = Duration::from_secs(1);
         config.queue.retry.wait_max = Duration::from_secs(1);
         config.queue.poll_interval = Duration::from_millis(50);
+        Self::start_agent(config, host, TempDir::new().unwrap()).await
+    }
+
+    async fn start_agent(config: MtaConfig, host: Host, directory: TempDir) -> Self {
+        let store = SqliteStore::open(SqliteOptions::in_directory(directory.path())).unwrap();
+        let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let parts = MtaParts {
             listeners: vec![listener],
             server_tls: None,
@@ -251,6 +272,7 @@ impl World {
         };
         Self {
             mta: Mta::start(&config, parts, shutdown).unwrap(),
+            config,
             stop,
             address,
             store,
@@ -315,8 +337,9 @@ impl World {
     }
 
     async fn restart(self) -> Self {
+        let config = self.config.clone();
         let (host, directory) = self.stop().await;
-        Self::start_agent(host, directory).await
+        Self::start_agent(config, host, directory).await
     }
 }
 

@@ -95,6 +95,17 @@ async fn a_host_with_ipv6_alone_has_dane_too() {
     assert_found(&host.tlsa, "mx.example.org");
 }
 
+/// RFC 7672, Section 2.2.3: the port is part of the name.
+#[tokio::test(start_paused = true)]
+async fn tlsa_records_are_those_of_the_port_that_was_agreed_on() {
+    let mut world = one_host(Security::Secure);
+    world.gatherer = world.gatherer.with_tlsa_port(587);
+    let owner = "_587._tcp.mx.example.org";
+    let answer = tlsa(Security::Secure);
+    world.dns.set(owner, RecordType::Tlsa, answer);
+    assert_found(&tlsa_evidence(&world).await, "mx.example.org");
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_15_a_tlsa_answer_is_found_absent_or_failed() {
     let cases: [(Answer, TlsaEvidence); 5] = [

@@ -189,7 +189,7 @@ pub(crate) struct World<C = MemoryPolicyCache> {
     pub(crate) clock: Arc<ScriptedClock>,
     pub(crate) cache: Arc<C>,
     pub(crate) policies: Arc<StsPolicies<ScriptedDns, C, SharedHosts>>,
-    gatherer: Gatherer<ScriptedDns, C, SharedHosts>,
+    pub(crate) gatherer: Gatherer<ScriptedDns, C, SharedHosts>,
 }
 
 impl World {
