@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A message that a mail host took over: its reply to the end of the data was, or was about to be,
 /// positive.
 #[derive(Clone, Debug)]
 pub struct Received {
+    /// When.
+    pub at: Instant,
     /// The host's name.
     pub host: String,
     /// Where the connection came from.
@@ -75,6 +78,16 @@ impl Inbox {
     pub fn find(&self, wanted: impl Fn(&Received) -> bool) -> Vec<Received> {
         let all = self.received.borrow();
         all.iter().filter(|one| wanted(one)).cloned().collect()
+    }
+
+    /// What arrived since the last time, which is forgotten here.
+    pub(crate) fn take(&self) -> Vec<Received> {
+        let mut taken = Vec::new();
+        self.received.send_if_modified(|all| {
+            std::mem::swap(all, &mut taken);
+            false
+        });
+        taken
     }
 
     /// Waits until what arrived satisfies `enough`; false if it never does within `limit`.

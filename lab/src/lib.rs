@@ -38,7 +38,7 @@
 //! | [`world`] | all of this together; a scenario's part of it |
 //! | [`scenario`] | the list: set-up, steps, expected end |
 //! | [`run`], [`report`] | plays the list, judges, tells |
-//! | [`load`] | load while the program is killed again and again |
+//! | [`durability`] | load, while the program is killed again and again |
 //!
 //! A scenario passes only if both witnesses agree: what the program logs that it did, and what the
 //! hosts saw. In particular, mail counts as withheld only if the program says that it deferred it
@@ -48,12 +48,12 @@ pub mod address;
 pub mod authority;
 mod clock;
 pub mod dns;
+pub mod durability;
 mod error;
 pub mod event;
 pub mod inbox;
 pub mod inject;
 mod listening;
-pub mod load;
 pub mod mail_host;
 pub mod middle;
 mod play;

@@ -3,6 +3,7 @@
 //! It speaks enough of RFC 5321 to take mail from any client that keeps to it, and is written
 //! independently of the program under test, so that a shared misunderstanding cannot hide.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::LabError;
@@ -51,6 +53,7 @@ impl MailHost {
                 name: String::from(name),
                 conduct: Mutex::new(conduct),
                 inbox,
+                greylisted: Mutex::default(),
                 sessions: AtomicUsize::new(0),
                 greeted: AtomicUsize::new(0),
             }),
@@ -188,6 +191,8 @@ pub enum MailFault {
     Drop,
     /// It closes the connection in the middle of the message.
     DropInData,
+    /// It takes a recipient only when it is asked for it a second time.
+    Greylist,
     /// It answers RCPT with this line.
     ReplyToRecipient(&'static str),
     /// It answers the end of the data with this line.
@@ -207,6 +212,8 @@ struct Shared {
     conduct: Mutex<Conduct>,
     /// Where its messages go.
     inbox: Inbox,
+    /// Recipients that were turned away once.
+    greylisted: Mutex<BTreeSet<String>>,
     /// Open sessions.
     sessions: AtomicUsize,
     /// Sessions so far.
@@ -217,6 +224,14 @@ impl Shared {
     fn conduct(&self) -> Conduct {
         let conduct = self.conduct.lock();
         conduct.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a recipient is asked for the first time.
+    fn is_new(&self, recipient: &str) -> bool {
+        let greylisted = self.greylisted.lock();
+        greylisted
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(String::from(recipient))
     }
 }
 
@@ -249,6 +264,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         Some(MailFault::Greeting(line)) => format!("{line}\r\n"),
         Some(
             MailFault::DropInData
+            | MailFault::Greylist
             | MailFault::ReplyToRecipient(_)
             | MailFault::ReplyToMessage(_)
             | MailFault::Slow(_)
@@ -447,6 +463,9 @@ impl Session {
         if let Some(MailFault::ReplyToRecipient(line)) = conduct.fault {
             return format!("{line}\r\n");
         }
+        if conduct.fault == Some(MailFault::Greylist) && self.shared.is_new(argument(rest)) {
+            return String::from("450 4.2.0 not the first time\r\n");
+        }
         self.recipients.push(String::from(argument(rest)));
         String::from("250 2.1.5 recipient ok\r\n")
     }
@@ -493,6 +512,7 @@ impl Session {
         }
         let id = Received::id_of(&message);
         self.shared.inbox.add(Received {
+            at: Instant::now(),
             host: self.shared.name.clone(),
             peer: self.peer,
             reverse_path: self.reverse_path.clone().unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! The program under test: the binary that ships, started with a configuration file.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -38,6 +39,10 @@ pub struct SubjectPlan {
     pub https_port: u16,
     /// A folder with `anchor`, `ca.pem`, `cert.pem` and `key.pem`; the spool comes in there too.
     pub folder: PathBuf,
+    /// The least level of what it logs.
+    pub log_level: &'static str,
+    /// What its environment has besides the lab's own.
+    pub environment: Vec<(&'static str, OsString)>,
 }
 
 impl SubjectPlan {
@@ -55,6 +60,8 @@ impl SubjectPlan {
             mx_port,
             https_port,
             folder,
+            log_level,
+            environment: _,
         } = self;
         let folder = folder.display();
         format!(
@@ -96,7 +103,7 @@ lifetime = "10m"
 
 [log]
 format = "json"
-level = "info"
+level = "{log_level}"
 
 [metrics]
 listen = "{metrics}"
@@ -172,8 +179,17 @@ impl Subject {
     /// # Errors
     /// As for [`start`](Self::start).
     pub async fn restart(&mut self) -> Result<(), LabError> {
-        (self.child, self.reader) = spawn(&self.program, &self.plan, &self.log)?;
+        self.begin()?;
         self.wait_until_ready().await
+    }
+
+    /// As [`restart`](Self::restart), without waiting until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin(&mut self) -> Result<(), LabError> {
+        (self.child, self.reader) = spawn(&self.program, &self.plan, &self.log)?;
+        Ok(())
     }
 
     /// Asks it to stop (SIGTERM), and waits until it has; true if it says that all went well.
@@ -205,7 +221,10 @@ impl Subject {
     }
 
     /// Waits until it says that it is ready.
-    async fn wait_until_ready(&mut self) -> Result<(), LabError> {
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn wait_until_ready(&mut self) -> Result<(), LabError> {
         let mut polls = tokio::time::interval(READY_POLL);
         let deadline = tokio::time::Instant::now() + READY_MAX;
         while tokio::time::Instant::now() < deadline {
@@ -305,6 +324,7 @@ fn spawn(
         .arg("serve")
         .arg("--config")
         .arg(plan.configuration_file())
+        .envs(plan.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -115,6 +115,8 @@ impl World {
             mx_port: self.mx_port,
             https_port: self.https_port,
             folder: self.folder.path().to_path_buf(),
+            log_level: "info",
+            environment: Vec::new(),
         })
     }
 

@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use byrnie_lab::load::LoadPlan;
-use byrnie_lab::load::kill_under_load;
+use byrnie_lab::durability::LoadPlan;
+use byrnie_lab::durability::kills::KillPlan;
+use byrnie_lab::durability::kills::kill_under_load;
 
 use crate::played::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_program_loses_nothing_that_it_accepted() {
-    let plan = LoadPlan {
-        messages: 300,
+    let load = LoadPlan {
+        messages: 100,
         connections: 8,
-        kills: 4,
-        life_milliseconds: (300, 900),
         seed: 20_261_122,
     };
+    let plan = KillPlan { load, kills: 8 };
     let outcome = kill_under_load(Path::new(PROGRAM), plan).await.unwrap();
-    assert!(outcome.kept(), "{outcome:?}");
-    assert!(outcome.taken >= plan.messages, "{outcome:?}");
-    assert!(outcome.kills > 0, "{outcome:?}");
+    assert!(outcome.verdicts.kept(), "{outcome}");
+    assert!(outcome.verdicts.taken >= load.messages, "{outcome}");
+    assert!(outcome.kills >= plan.kills, "{outcome}");
 }

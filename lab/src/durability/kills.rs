@@ -1,0 +1,97 @@
+//! SIGKILL at any moment under load, again and again: behaviour rule 42.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::bed::Bed;
+use super::letters::LoadPlan;
+use super::tally::FLIGHT_MAX;
+use super::tally::Verdicts;
+use crate::LabError;
+
+/// How the program is killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KillPlan {
+    /// The mail meanwhile.
+    pub load: LoadPlan,
+    /// How often.
+    pub kills: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KillOutcome {
+    /// How often the program was killed.
+    pub kills: usize,
+    /// How often of these before it was ready.
+    pub at_start: usize,
+    /// The longest time from a start until it was ready.
+    pub longest_start: Duration,
+    /// What became of the mail.
+    pub verdicts: Verdicts,
+}
+
+/// Hands messages in while the program is killed, and waits until all that it took have come to their end.
+///
+/// # Errors
+/// The lab cannot be raised, or the program does not start again after a kill.
+pub async fn kill_under_load(program: &Path, plan: KillPlan) -> Result<KillOutcome, LabError> {
+    let mut bed = Bed::raise(program, plan.load, |_| Ok(())).await?;
+    let mut rng = Rng::with_seed(plan.load.seed);
+    let mut at_start = 0;
+    let mut longest_start = Duration::ZERO;
+    for _ in 0..plan.kills {
+        match Moment::draw(&mut rng) {
+            Moment::Ready(life) => bed.live(life).await,
+            Moment::Starting(life) => {
+                bed.kill().await?;
+                bed.subject.begin()?;
+                tokio::time::sleep(life).await;
+                at_start += 1;
+            }
+        }
+        bed.kill().await?;
+        let started = Instant::now();
+        bed.subject.restart().await?;
+        longest_start = longest_start.max(started.elapsed());
+    }
+    Ok(KillOutcome {
+        kills: plan.kills + at_start,
+        at_start,
+        longest_start,
+        verdicts: bed.judge(plan.load.messages).await?,
+    })
+}
+
+/// When the next kill comes.
+enum Moment {
+    /// So long after the program was ready.
+    Ready(Duration),
+    /// After a kill now, so long after the next start, when it is perhaps not even ready.
+    Starting(Duration),
+}
+
+impl Moment {
+    fn draw(rng: &mut Rng) -> Self {
+        match rng.u8(..100) {
+            0..15 => Self::Starting(Duration::from_millis(rng.u64(..150))),
+            // So long that not all that arrived is excused.
+            15..17 => Self::Ready(2 * FLIGHT_MAX),
+            _ => Self::Ready(Duration::from_millis(rng.u64(20..800))),
+        }
+    }
+}
+
+impl fmt::Display for KillOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "killed                    {:8}", self.kills)?;
+        writeln!(f, "  at its start            {:8}", self.at_start)?;
+        let longest = self.longest_start.as_millis();
+        writeln!(f, "longest start             {longest:8} ms")?;
+        self.verdicts.fmt(f)
+    }
+}

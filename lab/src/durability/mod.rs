@@ -1,0 +1,21 @@
+//! Whether the program keeps what it took: a load, and what is done to the program meanwhile.
+//!
+//! The rule: a message that was answered by 250 comes to its end for each of its recipients. It is delivered or returned
+//! once; a second time only if it was under way when the program died; and never not at all.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`letters`] | the messages: each follows from the seed and its number alone |
+//! | [`clients`] | hand them in, pipelined, and note what was taken |
+//! | [`tally`] | counts what arrived, life by life, and judges |
+//! | [`bed`] | the world around the program: where the letters go |
+//! | [`kills`] | SIGKILL, again and again |
+
+mod bed;
+mod clients;
+pub mod kills;
+mod letters;
+mod tally;
+
+pub use letters::LoadPlan;
+pub use tally::Verdicts;
