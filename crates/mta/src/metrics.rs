@@ -25,6 +25,8 @@ pub struct Metrics {
     sessions: Family<ResultLabel, Counter>,
     messages_in: Family<Channel, Counter>,
     connections_out: Family<Channel, Counter>,
+    connections_reused: Family<Channel, Counter>,
+    connections_replaced: Counter,
     attempts: Family<AttemptLabels, Counter>,
     decisions: Family<VerdictLabel, Counter>,
     decision_seconds: Histogram,
@@ -48,6 +50,8 @@ impl Metrics {
             sessions: Family::default(),
             messages_in: Family::default(),
             connections_out: Family::default(),
+            connections_reused: Family::default(),
+            connections_replaced: Counter::default(),
             attempts: Family::default(),
             decisions: Family::default(),
             decision_seconds: Histogram::new(DECISION_SECONDS),
@@ -152,6 +156,16 @@ impl Metrics {
         self.connections_out.get_or_create(&over.label()).inc();
     }
 
+    /// A delivery was offered over a connection that had been kept.
+    pub(crate) fn reused(&self, over: Over) {
+        self.connections_reused.get_or_create(&over.label()).inc();
+    }
+
+    /// A connection that had been kept was closed by the host, so that a new one was made.
+    pub(crate) fn replaced(&self) {
+        self.connections_replaced.inc();
+    }
+
     /// Tells the registry every name.
     fn register(&mut self) {
         let registry = &mut self.registry;
@@ -169,6 +183,16 @@ impl Metrics {
             "connections_out",
             "Connections to mail hosts, by the channel that mail could travel over",
             self.connections_out.clone(),
+        );
+        registry.register(
+            "connections_reused",
+            "Offers over connections that had been kept, by channel",
+            self.connections_reused.clone(),
+        );
+        registry.register(
+            "connections_replaced",
+            "Kept connections that the host had closed",
+            self.connections_replaced.clone(),
         );
         registry.register(
             "attempts",
@@ -338,6 +362,8 @@ mod tests {
         metrics.admitted(Admitted::No);
         metrics.accepted(Over::Tls);
         metrics.connected(Over::Clear);
+        metrics.reused(Over::Tls);
+        metrics.replaced();
         metrics.decided(Verdict::Dane, Duration::from_millis(30));
         metrics.set_depth(
             &Depth {
@@ -357,6 +383,8 @@ mod tests {
             "byrnie_smtp_sessions_total{result=\"refused\"} 1",
             "byrnie_messages_accepted_total{channel=\"tls\"} 1",
             "byrnie_connections_out_total{channel=\"clear\"} 1",
+            "byrnie_connections_reused_total{channel=\"tls\"} 1",
+            "byrnie_connections_replaced_total 1",
             "byrnie_decisions_total{verdict=\"dane\"} 1",
             "byrnie_decision_seconds_bucket{le=\"0.05\"} 1",
             "byrnie_decision_seconds_bucket{le=\"0.02\"} 0",

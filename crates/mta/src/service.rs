@@ -12,6 +12,8 @@ use byrnie_net::dns::Resolve;
 use byrnie_net::gather::Gatherer;
 use byrnie_net::smtp::client::ClientConfig;
 use byrnie_net::smtp::client::ClientTimeouts;
+use byrnie_net::smtp::client::ConnectionPool;
+use byrnie_net::smtp::client::PoolLimits;
 use byrnie_net::smtp::client::SmtpClient;
 use byrnie_net::smtp::server::ServerConfig;
 use byrnie_net::smtp::server::ServerTimeouts;
@@ -64,6 +66,8 @@ pub struct MtaConfig {
     pub connections_per_client_max: usize,
     /// How long mail hosts may take.
     pub client_timeouts: ClientTimeouts,
+    /// How many connections to mail hosts there may be, and how long they are kept.
+    pub client_connections: PoolLimits,
     /// The port of mail hosts. Default 25.
     pub mx_port: u16,
     /// The port of the hosts that serve MTA-STS policies. Default 443.
@@ -92,6 +96,7 @@ impl MtaConfig {
             connections_max: 500,
             connections_per_client_max: 100,
             client_timeouts: ClientTimeouts::default(),
+            client_connections: PoolLimits::default(),
             mx_port: 25,
             https_port: 443,
             addresses: AddressOrder::default(),
@@ -165,7 +170,8 @@ impl Mta {
             rules: config.rules.clone(),
         });
         let wake = Arc::new(Notify::new());
-        let queue = Arc::new(queue(config, &parts, tls, Arc::clone(&judge), &wake));
+        let pool = Arc::new(connection_pool(config, &parts, tls));
+        let queue = Arc::new(queue(config, &parts, &pool, Arc::clone(&judge), &wake));
         let service = Arc::new(acceptance(config, &parts, judge, wake));
         let server = Arc::new(server_config(config, clock));
 
@@ -182,7 +188,11 @@ impl Mta {
         }
         let queue_stopped = stopped(stopping.clone());
         tasks.spawn(async move {
-            queue.run(queue_stopped).await;
+            tokio::select! {
+                () = queue.run(queue_stopped) => {}
+                () = tidy(&pool) => {}
+            }
+            pool.close().await;
             "queue"
         });
         let refresh = policy_cache::refresh(policies, stopped(stopping.clone()));
@@ -294,7 +304,7 @@ async fn stopped(mut stopping: watch::Receiver<Running>) {
 fn queue<S, R, C, D>(
     config: &MtaConfig,
     parts: &MtaParts<S, R, C>,
-    tls: TlsClient,
+    pool: &Arc<ConnectionPool<C>>,
     judge: Arc<D>,
     wake: &Arc<Notify>,
 ) -> Queue<S, Courier<D, SmtpOffer<S, C>, C>, C>
@@ -302,15 +312,10 @@ where
     S: Spool,
     C: Clock,
 {
-    let helo_name = MailDomain::Name(config.hostname.clone());
-    let client = ClientConfig {
-        timeouts: config.client_timeouts,
-        ..ClientConfig::new(helo_name)
-    };
     let courier = Courier {
         decide: judge,
         offer: SmtpOffer {
-            client: SmtpClient::new(client, tls, Arc::clone(&parts.clock)),
+            pool: Arc::clone(pool),
             spool: Arc::clone(&parts.store),
             metrics: Arc::clone(&parts.metrics),
         },
@@ -333,6 +338,29 @@ where
         clock: Arc::clone(&parts.clock),
         config: config.queue.clone(),
         wake: Arc::clone(wake),
+    }
+}
+
+/// What connects to mail hosts.
+fn connection_pool<S, R, C: Clock>(
+    config: &MtaConfig,
+    parts: &MtaParts<S, R, C>,
+    tls: TlsClient,
+) -> ConnectionPool<C> {
+    let helo_name = MailDomain::Name(config.hostname.clone());
+    let client = ClientConfig {
+        timeouts: config.client_timeouts,
+        ..ClientConfig::new(helo_name)
+    };
+    let client = SmtpClient::new(client, tls, Arc::clone(&parts.clock));
+    ConnectionPool::new(client, config.client_connections)
+}
+
+/// Lets go of connections that nobody needs, for ever.
+async fn tidy<C: Clock>(pool: &ConnectionPool<C>) {
+    loop {
+        time::sleep(TIDY_INTERVAL).await;
+        pool.tidy();
     }
 }
 
@@ -383,6 +411,9 @@ async fn keep_house<S: Spool, C: Clock>(store: Arc<S>, clock: Arc<C>, metrics: A
         time::sleep(HOUSE_INTERVAL).await;
     }
 }
+
+/// How often connections that stand ready are looked at.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the depth of the queue is measured.
 const HOUSE_INTERVAL: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod smtp {
     mod client;
+    mod pool;
     mod relay;
     mod server;
     mod support;

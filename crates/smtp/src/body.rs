@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use memchr::memchr2;
+
 /// How the end of a message is marked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Framing {
@@ -272,37 +274,30 @@ impl BodyWriter {
 
     /// Appends a piece to `out`, which grows by no more than twice the piece.
     pub fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
-        let mut rest = input;
-        while let Some((&octet, after)) = rest.split_first() {
-            let swallowed = octet == b'\n' && self.place == WriterPlace::AfterCr;
-            match octet {
-                b'\n' if swallowed => {
-                    self.place = WriterPlace::LineStart;
-                    rest = after;
-                }
-                b'\r' | b'\n' => {
-                    out.extend_from_slice(b"\r\n");
-                    self.place = if octet == b'\r' {
-                        WriterPlace::AfterCr
-                    } else {
-                        WriterPlace::LineStart
-                    };
-                    rest = after;
-                }
-                _ => {
-                    let at_start = self.place != WriterPlace::InLine;
-                    if at_start && octet == b'.' && self.framing == Framing::Dot {
-                        out.push(b'.');
-                    }
-                    let end = rest
-                        .iter()
-                        .position(|octet| matches!(octet, b'\r' | b'\n'))
-                        .unwrap_or(rest.len());
-                    let (text, after) = rest.split_at(end);
-                    out.extend_from_slice(text);
-                    self.place = WriterPlace::InLine;
-                    rest = after;
-                }
+        out.reserve(input.len());
+        let mut rest = match (self.place, input) {
+            (WriterPlace::AfterCr, [b'\n', after @ ..]) => {
+                self.place = WriterPlace::LineStart;
+                after
+            }
+            (WriterPlace::AfterCr | WriterPlace::LineStart | WriterPlace::InLine, _) => input,
+        };
+        while !rest.is_empty() {
+            let at_start = self.place != WriterPlace::InLine;
+            if at_start && self.framing == Framing::Dot && rest.starts_with(b".") {
+                out.push(b'.');
+            }
+            let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+            let (text, after) = rest.split_at(end);
+            out.extend_from_slice(text);
+            (self.place, rest) = match after {
+                [] => (WriterPlace::InLine, after),
+                [b'\r', b'\n', after @ ..] => (WriterPlace::LineStart, after),
+                [b'\r', after @ ..] => (WriterPlace::AfterCr, after),
+                [_, after @ ..] => (WriterPlace::LineStart, after),
+            };
+            if self.place != WriterPlace::InLine {
+                out.extend_from_slice(b"\r\n");
             }
         }
     }

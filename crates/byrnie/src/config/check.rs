@@ -228,6 +228,14 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             "delivery.max_deliveries_per_domain",
             delivery.max_deliveries_per_domain.into(),
         ),
+        (
+            "delivery.max_connections_per_address",
+            wide(delivery.max_connections_per_address),
+        ),
+        (
+            "delivery.max_connections_per_network",
+            wide(delivery.max_connections_per_network),
+        ),
         ("queue.max_messages", file.queue.max_messages),
         ("queue.max_size", file.queue.max_size.0),
     ];

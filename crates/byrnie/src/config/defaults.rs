@@ -85,6 +85,12 @@ pub(crate) const MAX_DELIVERIES: u32 = 100;
 /// `delivery.max_deliveries_per_domain`: more is taken for an attack by many hosts.
 pub(crate) const MAX_DELIVERIES_PER_DOMAIN: u32 = 10;
 
+/// `delivery.max_connections_per_address`: what hosts of many domains take from one relay.
+pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 50;
+
+/// `delivery.max_connections_per_network`: several hosts of one owner.
+pub(crate) const MAX_CONNECTIONS_PER_NETWORK: usize = 200;
+
 /// `delivery.connect_timeout`: a host that is slower than this is not there.
 pub(crate) const CONNECT_TIMEOUT: Span = seconds(30);
 

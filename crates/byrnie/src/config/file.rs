@@ -255,6 +255,10 @@ pub(crate) struct Delivery {
     pub(crate) max_deliveries: u32,
     /// The most deliveries at once to one domain.
     pub(crate) max_deliveries_per_domain: u32,
+    /// The most connections at once to one address.
+    pub(crate) max_connections_per_address: usize,
+    /// The most connections at once to one network, a /24 of IPv4 or a /48 of IPv6.
+    pub(crate) max_connections_per_network: usize,
     /// How long one address may take to accept a connection.
     pub(crate) connect_timeout: Span,
     /// How long a host may take for its greeting and for each reply.
@@ -274,6 +278,8 @@ impl Default for Delivery {
             addresses: Addresses::PreferIpv6,
             max_deliveries: defaults::MAX_DELIVERIES,
             max_deliveries_per_domain: defaults::MAX_DELIVERIES_PER_DOMAIN,
+            max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
+            max_connections_per_network: defaults::MAX_CONNECTIONS_PER_NETWORK,
             connect_timeout: defaults::CONNECT_TIMEOUT,
             command_timeout: defaults::DELIVERY_COMMAND_TIMEOUT,
             tls_timeout: defaults::TLS_TIMEOUT,

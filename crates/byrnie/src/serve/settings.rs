@@ -8,6 +8,7 @@ use byrnie_mta::QueueConfig;
 use byrnie_mta::RetrySchedule;
 use byrnie_mta::Route;
 use byrnie_net::smtp::client::ClientTimeouts;
+use byrnie_net::smtp::client::PoolLimits;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_smtp::ServerLimits;
 
@@ -36,6 +37,11 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
         connections_max: file.smtp.max_connections,
         connections_per_client_max: file.smtp.max_connections_per_client,
         client_timeouts: client_timeouts(file),
+        client_connections: PoolLimits {
+            per_address_max: file.delivery.max_connections_per_address,
+            per_network_max: file.delivery.max_connections_per_network,
+            ..PoolLimits::default()
+        },
         mx_port: file.delivery.mx_port,
         https_port: file.delivery.https_port,
         addresses: match file.delivery.addresses {

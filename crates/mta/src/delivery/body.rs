@@ -1,22 +1,16 @@
 //! A message out of the store, read piece by piece as the host takes it.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
 
+use byrnie_net::smtp::client::MessageSource;
 use byrnie_store::QueueId;
 use byrnie_store::Spool;
-use byrnie_store::StoreError;
-use tokio::io::AsyncRead;
-use tokio::io::ReadBuf;
 
 /// Reads a message out of the store; holds one piece at a time.
 ///
-/// Ends as any reader does only when every octet was read. Whatever else happens is an error, so that
-/// no part of a message is taken for the whole.
+/// It ends only when every octet was read. Whatever else happens is an error, so that no part of a
+/// message is taken for the whole.
 pub(crate) struct StoredBody<S> {
     spool: Arc<S>,
     id: QueueId,
@@ -25,16 +19,7 @@ pub(crate) struct StoredBody<S> {
     /// Octets that have not been read yet, in all pieces.
     left: u64,
     piece: Vec<u8>,
-    /// Octets of the piece that have been read.
-    read: usize,
-    fetching: Option<Fetching>,
 }
-
-/// A piece on its way from the disk.
-struct Fetching(Pin<Box<dyn Future<Output = Fetched> + Send>>);
-
-/// A piece, if there is one.
-struct Fetched(Result<Option<Vec<u8>>, StoreError>);
 
 impl<S: Spool> StoredBody<S> {
     /// The message from its first octet on.
@@ -45,64 +30,26 @@ impl<S: Spool> StoredBody<S> {
             next: 0,
             left: size,
             piece: Vec::new(),
-            read: 0,
-            fetching: None,
         }
     }
+}
 
-    /// Asks for the next piece.
-    fn fetch(&mut self) -> Fetching {
-        let (spool, id, place) = (Arc::clone(&self.spool), self.id, self.next);
-        self.next = self.next.saturating_add(1);
-        Fetching(Box::pin(
-            async move { Fetched(spool.piece(id, place).await) },
-        ))
-    }
-
-    /// Takes a piece that has come.
-    fn take(&mut self, Fetched(fetched): Fetched) -> io::Result<()> {
-        let piece = fetched.map_err(io::Error::other)?;
+impl<S: Spool> MessageSource for StoredBody<S> {
+    async fn piece(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        let piece = self.spool.piece(self.id, self.next).await;
+        let piece = piece.map_err(io::Error::other)?;
         let piece = piece.filter(|piece| !piece.is_empty());
-        let piece = piece.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        self.piece = piece.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let length = u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
         self.left = self
             .left
             .checked_sub(length)
             .ok_or(io::ErrorKind::InvalidData)?;
-        self.piece = piece;
-        self.read = 0;
-        Ok(())
-    }
-}
-
-impl<S: Spool> AsyncRead for StoredBody<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            let unread = this.piece.get(this.read..).unwrap_or_default();
-            if !unread.is_empty() {
-                let (now, _) = unread.split_at(unread.len().min(buffer.remaining()));
-                buffer.put_slice(now);
-                this.read += now.len();
-                return Poll::Ready(Ok(()));
-            }
-            if this.left == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            let mut fetching = match this.fetching.take() {
-                Some(fetching) => fetching,
-                None => this.fetch(),
-            };
-            let Poll::Ready(fetched) = fetching.0.as_mut().poll(context) else {
-                this.fetching = Some(fetching);
-                return Poll::Pending;
-            };
-            this.take(fetched)?;
-        }
+        self.next = self.next.saturating_add(1);
+        Ok(&self.piece)
     }
 }
 
@@ -110,7 +57,6 @@ impl<S: Spool> AsyncRead for StoredBody<S> {
 mod tests {
     use byrnie_store::CHUNK_OCTETS;
     use byrnie_store::Incoming;
-    use tokio::io::AsyncReadExt;
 
     use super::*;
     use crate::Route;
@@ -153,8 +99,14 @@ mod tests {
             .unwrap();
         let mut read = Vec::new();
         let mut body = StoredBody::new(store, id, claimed);
-        let ended = body.read_to_end(&mut read).await;
-        assert_eq!(ended.map(|_| ()).map_err(|error| error.kind()), expected);
+        let ended = loop {
+            match body.piece().await {
+                Ok([]) => break Ok(()),
+                Ok(piece) => read.extend_from_slice(piece),
+                Err(error) => break Err(error.kind()),
+            }
+        };
+        assert_eq!(ended, expected);
         assert!(expected.is_err() || read == octets);
     }
 }

@@ -31,6 +31,7 @@ use super::Fate;
 use super::Offer;
 use super::Offered;
 use super::Report;
+use super::Session;
 use super::Target;
 use super::Terms;
 use super::Trouble;
@@ -102,23 +103,32 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
             attempt.passed_over();
         }
         for (host, requirement) in hosts {
-            for address in self.addresses.sort(&host.addresses) {
+            let addresses = self.addresses.sort(&host.addresses).into_iter();
+            let mut target = Target {
+                host: match self.route.next_hop(&attempt.claim.next_hop) {
+                    MailDomain::Name(_) => Some(host.host.clone()),
+                    MailDomain::Literal(_) => None,
+                },
+                addresses: addresses
+                    .map(|address| SocketAddr::new(address, self.port))
+                    .collect(),
+                requirement: requirement.clone(),
+            };
+            while !target.addresses.is_empty() {
                 if begun.elapsed() >= ATTEMPT_TIME_MAX {
                     attempt.passed_over();
                     return attempt.no_host_is_left(decision);
                 }
-                let target = Target {
-                    host: match self.route.next_hop(&attempt.claim.next_hop) {
-                        MailDomain::Name(_) => Some(host.host.clone()),
-                        MailDomain::Literal(_) => None,
-                    },
-                    address: SocketAddr::new(address, self.port),
-                    requirement: requirement.clone(),
-                };
                 let offered = self.offer.offer(attempt.claim, &target).await;
-                if attempt.offered(host, &target, &offered) == Next::Stop {
+                let tried = offered.addresses();
+                if attempt.offered(host, &target, offered) == Next::Stop {
                     return;
                 }
+                // What names no address has tried them all.
+                if tried.is_empty() {
+                    break;
+                }
+                target.addresses.retain(|left| !tried.contains(left));
             }
         }
         attempt.no_host_is_left(decision);
@@ -183,23 +193,44 @@ impl<'a> Attempt<'a> {
         self.receipts.push(receipt);
     }
 
-    /// Takes in what one host said.
-    fn offered(&mut self, host: &HostDecision, target: &Target, offered: &Offered) -> Next {
+    /// Takes in what came of an offer to one host.
+    fn offered(&mut self, host: &HostDecision, target: &Target, offered: Offered) -> Next {
+        for (address, failure) in offered.unreached {
+            if self.failed(host, target, At::Unreached(address), failure) == Next::Stop {
+                return Next::Stop;
+            }
+        }
+        let Some(mut session) = offered.session else {
+            return Next::Continue;
+        };
         let name = &target.host;
-        let outcomes = self.take_replies(name.as_ref(), &offered.replies);
-        for (outcome, recipients, reply) in outcomes {
-            let mut receipt = self.receipt_at(host, target, offered, outcome, recipients);
+        for (outcome, recipients, reply) in self.take_replies(name.as_ref(), &session.replies) {
+            let at = At::Session(&session);
+            let mut receipt = self.receipt_at(host, target, at, outcome, recipients);
             receipt.reply = Some(reply);
             self.receipts.push(receipt);
         }
-        let Some(failure) = offered.failure.clone() else {
+        match session.failure.take() {
+            Some(failure) => self.failed(host, target, At::Session(&session), failure),
             // A host that left anybody out without saying why is not asked again at once.
-            self.settle(|| Fate::Deferred(silence(name.clone())));
-            return Next::Stop;
-        };
+            None => {
+                self.settle(|| Fate::Deferred(silence(name.clone())));
+                Next::Stop
+            }
+        }
+    }
+
+    /// Takes in a failure, which is about all recipients without a fate.
+    fn failed(
+        &mut self,
+        host: &HostDecision,
+        target: &Target,
+        at: At<'_>,
+        failure: Failure,
+    ) -> Next {
         let trouble = Trouble {
             reply: failure.reply.clone(),
-            host: name.clone(),
+            host: target.host.clone(),
         };
         let recipients = self.unsettled();
         let (outcome, next) = match failure.class {
@@ -217,10 +248,10 @@ impl<'a> Attempt<'a> {
                 (AttemptOutcome::Bounced, Next::Stop)
             }
         };
-        let mut receipt = self.receipt_at(host, target, offered, outcome, recipients);
+        let mut receipt = self.receipt_at(host, target, at, outcome, recipients);
         receipt.reason = Some(failure.reply.text());
         self.receipts.push(receipt);
-        self.passed = Some((name.clone(), failure));
+        self.passed = Some((target.host.clone(), failure));
         next
     }
 
@@ -324,12 +355,12 @@ impl<'a> Attempt<'a> {
             .collect()
     }
 
-    /// A receipt for an offer.
+    /// A receipt for an offer, at one address.
     fn receipt_at(
         &self,
         host: &HostDecision,
         target: &Target,
-        offered: &Offered,
+        at: At<'_>,
         outcome: AttemptOutcome,
         recipients: Vec<Mailbox>,
     ) -> Receipt {
@@ -342,14 +373,18 @@ impl<'a> Attempt<'a> {
         receipt
             .reasons
             .extend(host.reasons.iter().map(ToString::to_string));
-        if let Some(failure) = &offered.fell_back_after {
-            let note =
-                format!("TLS failed and nothing demands it, so clear text was used: {failure}");
-            receipt.reasons.push(note);
-        }
         receipt.host = target.host.clone();
-        receipt.address = Some(target.address);
-        receipt.tls = offered.tls.clone();
+        match at {
+            At::Unreached(address) => receipt.address = Some(address),
+            At::Session(session) => {
+                receipt.address = Some(session.address);
+                receipt.tls = session.tls.clone();
+                let fell_back = session.fell_back_after.iter().map(|failure| {
+                    format!("TLS failed and nothing demands it, so clear text was used: {failure}")
+                });
+                receipt.reasons.extend(fell_back);
+            }
+        }
         receipt
     }
 
@@ -395,6 +430,24 @@ impl<'a> Attempt<'a> {
             floor: self.claim.floor.max(self.decision.floor()),
             receipts,
         }
+    }
+}
+
+/// Where an offer came to its end.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    /// There was no connection that does.
+    Unreached(SocketAddr),
+    /// There was one.
+    Session(&'a Session),
+}
+
+impl Offered {
+    /// The addresses that were tried to the end.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let unreached = self.unreached.iter().map(|(address, _)| *address);
+        let session = self.session.iter().map(|session| session.address);
+        unreached.chain(session).collect()
     }
 }
 

@@ -84,17 +84,18 @@ pub(crate) struct Terms {
 
 /// Offers messages to hosts.
 pub(crate) trait Offer: Send + Sync + 'static {
-    /// Connects to one address of a host and offers it the message for all recipients of the claim.
+    /// Connects to the first address of a host that answers, and offers the message there for all
+    /// recipients of the claim.
     fn offer(&self, claim: &Claim, target: &Target) -> impl Future<Output = Offered> + Send;
 }
 
-/// One address of one host, and what must hold there.
+/// One host, and what must hold there.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// The host; `None` for an address literal.
     pub(crate) host: Option<DomainName>,
-    /// Where to connect.
-    pub(crate) address: SocketAddr,
+    /// Where to connect: to one of these, tried in this order.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// What must hold.
     pub(crate) requirement: Requirement,
 }
@@ -102,7 +103,18 @@ pub(crate) struct Target {
 /// What came of an offer.
 #[derive(Clone, Debug)]
 pub(crate) struct Offered {
-    /// What TLS gave; `None` in clear text or without a connection.
+    /// Addresses at which there is no connection that does, and why; others may not have been tried.
+    pub(crate) unreached: Vec<(SocketAddr, Failure)>,
+    /// What happened on the connection, if there was one.
+    pub(crate) session: Option<Session>,
+}
+
+/// What happened on a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// Where it led.
+    pub(crate) address: SocketAddr,
+    /// What TLS gave; `None` in clear text.
     pub(crate) tls: Option<TlsReceipt>,
     /// The failure of TLS after which the message went in clear text, where that was allowed.
     pub(crate) fell_back_after: Option<String>,

@@ -1,5 +1,6 @@
 //! Offers over SMTP.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use byrnie_base::Mailbox;
@@ -7,9 +8,11 @@ use byrnie_net::clock::Clock;
 use byrnie_net::smtp::client::AttemptError;
 use byrnie_net::smtp::client::AttemptFault;
 use byrnie_net::smtp::client::ChannelSecurity;
-use byrnie_net::smtp::client::Connection;
+use byrnie_net::smtp::client::ConnectionPool;
+use byrnie_net::smtp::client::Lease;
+use byrnie_net::smtp::client::Origin;
 use byrnie_net::smtp::client::RetryClass;
-use byrnie_net::smtp::client::SmtpClient;
+use byrnie_net::smtp::client::Unreached;
 use byrnie_net::tls::Authentication;
 use byrnie_net::tls::TlsFacts;
 use byrnie_smtp::EnhancedStatus;
@@ -25,6 +28,7 @@ use super::Failure;
 use super::FailureClass;
 use super::Offer;
 use super::Offered;
+use super::Session;
 use super::Target;
 use super::body::StoredBody;
 use crate::Metrics;
@@ -33,7 +37,7 @@ use crate::metrics::Over;
 /// Offers messages over SMTP.
 pub(crate) struct SmtpOffer<S, C> {
     /// Connects.
-    pub(crate) client: SmtpClient<C>,
+    pub(crate) pool: Arc<ConnectionPool<C>>,
     /// Where the messages are.
     pub(crate) spool: Arc<S>,
     /// Where connections are counted.
@@ -42,76 +46,99 @@ pub(crate) struct SmtpOffer<S, C> {
 
 impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
     async fn offer(&self, claim: &Claim, target: &Target) -> Offered {
-        let connecting =
-            self.client
-                .connect(target.host.as_ref(), target.address, &target.requirement);
-        let mut connection = match Box::pin(connecting).await {
-            Ok(connection) => connection,
-            Err(error) => return Offered::nothing(claim, failure(&error)),
+        let Target {
+            host,
+            addresses,
+            requirement,
+        } = target;
+        let reached = self.pool.reach(host.as_ref(), addresses, requirement).await;
+        let mut unreached: Vec<(SocketAddr, Failure)> = failures(reached.failed);
+        let Some(lease) = reached.lease else {
+            return Offered {
+                unreached,
+                session: None,
+            };
         };
-        let (tls, fell_back_after, over) = match &connection.channel().security {
-            ChannelSecurity::Clear { after } => {
-                let after = after.as_ref().map(ToString::to_string);
-                (None, after, Over::Clear)
+        let session = match self.send_to_all(claim, lease).await {
+            Ok(session) => Some(session),
+            Err(Closed(lease)) => {
+                self.metrics.replaced();
+                let anew = self.pool.reach_anew(lease, host.as_ref(), requirement);
+                let reached = anew.await;
+                unreached.extend(failures(reached.failed));
+                match reached.lease {
+                    // A new connection is never found to have been closed before.
+                    Some(lease) => self.send_to_all(claim, lease).await.ok(),
+                    None => None,
+                }
             }
-            ChannelSecurity::Tls(facts) => (Some(tls_receipt(facts)), None, Over::Tls),
         };
-        self.metrics.connected(over);
-        let (replies, failure) = Box::pin(self.send_to_all(claim, &mut connection)).await;
-        // What was said counts at once; taking leave may take its time.
-        tokio::spawn(connection.quit());
-        Offered {
-            tls,
-            fell_back_after,
-            replies,
-            failure,
-        }
+        Offered { unreached, session }
     }
 }
 
 impl<S: Spool, C: Clock> SmtpOffer<S, C> {
     /// Sends the message as often as it takes to name all recipients.
-    async fn send_to_all(
-        &self,
-        claim: &Claim,
-        connection: &mut Connection,
-    ) -> (Vec<Option<Result<Reply, Reply>>>, Option<Failure>) {
-        let mut replies = Vec::with_capacity(claim.recipients.len());
-        let mut failed = None;
+    async fn send_to_all(&self, claim: &Claim, mut lease: Lease) -> Result<Session, Closed> {
+        let channel = lease.channel();
+        let mut session = Session {
+            address: channel.address,
+            tls: None,
+            fell_back_after: None,
+            replies: Vec::with_capacity(claim.recipients.len()),
+            failure: None,
+        };
+        let over = match &channel.security {
+            ChannelSecurity::Clear { after } => {
+                session.fell_back_after = after.as_ref().map(ToString::to_string);
+                Over::Clear
+            }
+            ChannelSecurity::Tls(facts) => {
+                session.tls = Some(tls_receipt(facts));
+                Over::Tls
+            }
+        };
         for group in claim.recipients.chunks(RECIPIENTS_PER_TRANSACTION_MAX) {
-            if !connection.is_reusable() {
-                failed = Some(connection_ended());
+            if !lease.is_reusable() {
+                session.failure = Some(connection_ended());
                 break;
             }
             let recipients = group.iter().map(|one| one.mailbox.clone()).collect();
             let transaction = transaction(claim, recipients);
             let body = StoredBody::new(Arc::clone(&self.spool), claim.queue_id, claim.size);
-            match Box::pin(connection.send(&transaction, body)).await {
+            match lease.send(transaction, body).await {
                 Ok(outcome) => {
                     let said = outcome.recipients.into_iter().map(|(_, reply)| Some(reply));
-                    replies.extend(said);
+                    session.replies.extend(said);
+                }
+                Err(error) if session.replies.is_empty() && lease.was_closed_before(&error) => {
+                    return Err(Closed(lease));
                 }
                 Err(error) => {
-                    failed = Some(failure(&error));
+                    session.failure = Some(failure(&error));
                     break;
                 }
             }
         }
-        replies.resize(claim.recipients.len(), None);
-        (replies, failed)
+        session.replies.resize(claim.recipients.len(), None);
+        match lease.origin() {
+            Origin::New => self.metrics.connected(over),
+            Origin::Kept => self.metrics.reused(over),
+        }
+        lease.give_back();
+        Ok(session)
     }
 }
 
-impl Offered {
-    /// There was no connection.
-    fn nothing(claim: &Claim, failure: Failure) -> Self {
-        Self {
-            tls: None,
-            fell_back_after: None,
-            replies: vec![None; claim.recipients.len()],
-            failure: Some(failure),
-        }
-    }
+/// A kept connection that the host had closed before it was told anything.
+struct Closed(Lease);
+
+/// Why addresses could not be reached.
+fn failures(unreached: Vec<Unreached>) -> Vec<(SocketAddr, Failure)> {
+    let unreached = unreached.into_iter();
+    unreached
+        .map(|Unreached { address, error }| (address, failure(&error)))
+        .collect()
 }
 
 /// What the host is told about the message.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use super::Fate;
 use super::Offer;
 use super::Offered;
 use super::Report;
+use super::Session;
 use super::Target;
 use super::Terms;
 use crate::Guarantee;
@@ -433,7 +435,7 @@ async fn a_smart_host_s_promises_count_for_all_mail() {
 
 #[tokio::test]
 async fn clear_text_after_a_failure_of_tls_is_kept_in_the_receipt() {
-    let offered = Offered {
+    let offered = Session {
         fell_back_after: Some(String::from("handshake: no common cipher suite")),
         ..offered(&["250 2.0.0 ok"])
     };
@@ -467,7 +469,7 @@ impl Decide for TestDecide {
 
 #[derive(Default)]
 struct TestOffer {
-    offers: Mutex<HashMap<IpAddr, Offered>>,
+    offers: Mutex<HashMap<IpAddr, Session>>,
     targets: Mutex<Vec<Target>>,
     /// How long each offer takes.
     takes: Mutex<Duration>,
@@ -478,7 +480,12 @@ impl Offer for Arc<TestOffer> {
         self.targets.lock().unwrap().push(target.clone());
         let takes = *self.takes.lock().unwrap();
         tokio::time::sleep(takes).await;
-        self.offers.lock().unwrap()[&target.address.ip()].clone()
+        let address = target.addresses[0];
+        let session = self.offers.lock().unwrap()[&address.ip()].clone();
+        Offered {
+            unreached: vec![],
+            session: Some(Session { address, ..session }),
+        }
     }
 }
 
@@ -554,7 +561,7 @@ impl World {
         self.offers(address, offered)
     }
 
-    fn offers(self, address: &str, offered: Offered) -> Self {
+    fn offers(self, address: &str, offered: Session) -> Self {
         let address = address.parse().unwrap();
         self.offer.offers.lock().unwrap().insert(address, offered);
         self
@@ -574,7 +581,7 @@ impl World {
         let targets = self.offer.targets.lock().unwrap();
         targets
             .iter()
-            .map(|target| target.address.ip().to_string())
+            .map(|target| target.addresses[0].ip().to_string())
             .collect()
     }
 
@@ -583,8 +590,9 @@ impl World {
     }
 }
 
-fn offered(answers: &[&str]) -> Offered {
-    Offered {
+fn offered(answers: &[&str]) -> Session {
+    Session {
+        address: SocketAddr::from(([0; 4], 0)),
         tls: None,
         fell_back_after: None,
         replies: answers

@@ -179,6 +179,58 @@ async fn all_mail_goes_to_the_smart_host_in_one_delivery() {
 }
 
 #[tokio::test]
+async fn mail_to_one_host_shares_a_connection() {
+    let mut world = World::start().await;
+    for number in 0..3 {
+        let recipient = format!("b{number}@one.example");
+        let id = world
+            .submit("a@origin.example", &[&recipient], "hello")
+            .await;
+        world.arrival().await;
+        world.receipts_once_gone(id).await;
+    }
+    let counted = world.metrics.render();
+    for line in [
+        "byrnie_connections_out_total{channel=\"clear\"} 1",
+        "byrnie_connections_reused_total{channel=\"clear\"} 2",
+    ] {
+        assert!(counted.contains(line), "{line}\n{counted}");
+    }
+    world.stop().await;
+}
+
+/// A host may close whenever it likes; that is no failure of the next delivery.
+#[tokio::test]
+async fn a_kept_connection_that_the_host_closes_delays_nothing() {
+    let mut world = World::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.config.mx_port = listener.local_addr().unwrap().port();
+    let world = world.restart().await;
+    let host = tokio::spawn(async move {
+        let mut client = Client::accept(&listener).await;
+        client.takes_a_message().await;
+        client.reads("MAIL").await;
+        drop(client);
+        Client::accept(&listener).await.takes_a_message().await;
+    });
+    for text in ["first", "second"] {
+        let id = world
+            .submit("a@origin.example", &["b@one.example"], text)
+            .await;
+        let receipts = world.receipts_once_gone(id).await;
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(receipts[0].outcome, AttemptOutcome::Delivered);
+    }
+    host.await.unwrap();
+    let counted = world.metrics.render();
+    assert!(
+        counted.contains("byrnie_connections_replaced_total 1"),
+        "{counted}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_host_that_was_down_gets_its_mail_when_it_is_up_again() {
     let mut world = World::start().await;
     world.host_down().await;
@@ -358,6 +410,39 @@ impl Client {
         let line = format!("{line}\r\n");
         self.0.write_all(line.as_bytes()).await.unwrap();
         self.hears(code).await
+    }
+
+    /// The other end, greeted.
+    async fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut client = Self(BufReader::new(stream));
+        client.writes("220 mx.one.example").await;
+        client.reads("EHLO").await;
+        client.writes("250 mx.one.example").await;
+        client
+    }
+
+    /// Takes a message, as a host does.
+    async fn takes_a_message(&mut self) {
+        for (command, reply) in [("MAIL", 250), ("RCPT", 250), ("DATA", 354)] {
+            self.reads(command).await;
+            self.writes(&format!("{reply} go on")).await;
+        }
+        while self.reads("").await != ".\r\n" {}
+        self.writes("250 taken").await;
+    }
+
+    async fn writes(&mut self, line: &str) {
+        let line = format!("{line}\r\n");
+        self.0.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    async fn reads(&mut self, start: &str) -> String {
+        let mut line = String::new();
+        let reading = self.0.read_line(&mut line);
+        time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(line.starts_with(start), "{line}");
+        line
     }
 
     /// The last line of a reply, which has this code.

@@ -4,6 +4,7 @@ use byrnie_net::smtp::client::AttemptError;
 use byrnie_net::smtp::client::AttemptFault;
 use byrnie_net::smtp::client::ChannelSecurity;
 use byrnie_net::smtp::client::Connection;
+use byrnie_net::smtp::client::MessageSource;
 use byrnie_net::smtp::client::RetryClass;
 use byrnie_policy::RequireTls;
 use byrnie_policy::TlsRequirement;
@@ -225,7 +226,7 @@ async fn a_connection_that_breaks_in_the_middle_of_the_message_is_not_used_on() 
         .unwrap();
     let message = b"xxxx\r\n".repeat(5_000_000);
     let error = connection
-        .send(&transaction(&["b@example.org"]), &message[..])
+        .send(transaction(&["b@example.org"]), &message[..])
         .await
         .unwrap_err();
     assert!(matches!(error.fault, AttemptFault::Network(_)), "{error}");
@@ -267,13 +268,9 @@ const STARTTLS: &str = "250-mx.example.org\r\n250 STARTTLS\r\n";
 /// A message that cannot be read.
 struct Unreadable;
 
-impl tokio::io::AsyncRead for Unreadable {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        _: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Err(std::io::ErrorKind::NotFound.into()))
+impl MessageSource for Unreadable {
+    async fn piece(&mut self) -> std::io::Result<&[u8]> {
+        Err(std::io::ErrorKind::NotFound.into())
     }
 }
 
@@ -320,11 +317,11 @@ async fn connect(stage: &Stage, tls: TlsRequirement) -> Result<Connection, Attem
 /// Sends a message to one recipient; gives what was said about it.
 async fn send(
     stage: &Stage,
-    message: impl tokio::io::AsyncRead + Send,
+    message: impl MessageSource,
 ) -> Result<Result<String, String>, AttemptError> {
     let mut connection = connect(stage, TlsRequirement::Opportunistic).await?;
     let outcome = connection
-        .send(&transaction(&["b@example.org"]), message)
+        .send(transaction(&["b@example.org"]), message)
         .await?;
     let (_, answer) = outcome.recipients.into_iter().next().unwrap();
     Ok(answer

@@ -34,7 +34,7 @@ async fn a_message_goes_over_in_clear_text_where_nothing_is_demanded() {
     let message = b"Subject: x\n\n.dot\r\nlast";
     let outcome = connection
         .send(
-            &transaction(&["b@example.org", "no@example.org"]),
+            transaction(&["b@example.org", "no@example.org"]),
             &message[..],
         )
         .await
@@ -83,10 +83,10 @@ async fn tls_is_used_where_it_is_offered_and_both_sides_know_of_it() {
             connection.channel().security,
             ChannelSecurity::Tls(_)
         ));
-        assert!(connection.is_for(&demand.tls));
+        assert!(connection.is_for(Some(&host()), listening.address, &demand));
         for _ in 0..2 {
             let outcome = connection
-                .send(&transaction(&["b@example.org"]), &b"x"[..])
+                .send(transaction(&["b@example.org"]), &b"x"[..])
                 .await
                 .unwrap();
             assert_eq!(outcome.reply.to_string(), "250 2.0.0 kept");
@@ -116,7 +116,10 @@ async fn every_parameter_of_a_message_arrives() {
     message.body = BodyType::EightBitMime;
     message.smtputf8 = Smtputf8::Used;
     message.tls_demand = TlsDemand::RequireTls;
-    connection.send(&message, "ä\r\n".as_bytes()).await.unwrap();
+    connection
+        .send(message.clone(), "ä\r\n".as_bytes())
+        .await
+        .unwrap();
     let kept = listening.mailroom.kept();
     let envelope = &kept[0].envelope;
     assert_eq!(envelope.recipients, message.recipients);
@@ -143,7 +146,7 @@ async fn a_big_message_arrives_whole() {
     let message: String = (0..300_000).map(|n| format!(".line {n}\r\n")).collect();
     let mut big = transaction(&["b@example.org"]);
     big.size = u64::try_from(message.len()).unwrap();
-    connection.send(&big, message.as_bytes()).await.unwrap();
+    connection.send(big, message.as_bytes()).await.unwrap();
     let kept = listening.mailroom.kept();
     assert!(kept[0].octets == message.as_bytes());
 }
@@ -158,11 +161,11 @@ async fn a_message_beyond_what_the_server_takes_is_not_sent() {
         .unwrap();
     let mut big = transaction(&["b@example.org"]);
     big.size = 1_000_000_000;
-    let error = connection.send(&big, &b"x"[..]).await.unwrap_err();
+    let error = connection.send(big, &b"x"[..]).await.unwrap_err();
     assert_eq!(error.status().to_string(), "5.3.4");
     assert!(connection.is_reusable());
     connection
-        .send(&transaction(&["b@example.org"]), &b"x"[..])
+        .send(transaction(&["b@example.org"]), &b"x"[..])
         .await
         .unwrap();
     assert_eq!(listening.mailroom.kept().len(), 1);

@@ -6,6 +6,8 @@ mod tests;
 mod transaction;
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
 
 use byrnie_base::MailDomain;
 
@@ -242,8 +244,8 @@ impl ClientSession {
             Framing::Dot => sending.body.write(piece, &mut self.output),
             Framing::Counted => {
                 if !sending.chunk.is_empty() {
-                    let head = format!("BDAT {}\r\n", sending.chunk.len());
-                    self.output.extend_from_slice(head.as_bytes());
+                    let octets = sending.chunk.len();
+                    command(&mut self.output, format_args!("BDAT {octets}\r\n"));
                     self.output.append(&mut sending.chunk);
                     self.expected.push_back(Expected::Chunk);
                 }
@@ -262,8 +264,8 @@ impl ClientSession {
             Framing::Dot => body.finish(&mut self.output),
             Framing::Counted => {
                 body.finish(&mut sending.chunk);
-                let head = format!("BDAT {} LAST\r\n", sending.chunk.len());
-                self.output.extend_from_slice(head.as_bytes());
+                let octets = sending.chunk.len();
+                command(&mut self.output, format_args!("BDAT {octets} LAST\r\n"));
                 self.output.append(&mut sending.chunk);
             }
         }
@@ -484,10 +486,10 @@ impl ClientSession {
             let Some(sending) = &mut self.sending else {
                 return;
             };
-            let Some((expected, command)) = sending.next_command(&self.offered) else {
+            let Some(expected) = sending.next_command(&self.offered, &mut self.output) else {
                 return;
             };
-            self.ask(expected, &command);
+            self.expected.push_back(expected);
         }
     }
 
@@ -589,18 +591,19 @@ struct Sending {
 }
 
 impl Sending {
-    /// The next command of the envelope, if it can be sent now.
-    fn next_command(&mut self, offered: &Capabilities) -> Option<(Expected, String)> {
+    /// Writes the next command of the envelope, if it can be sent now.
+    fn next_command(&mut self, offered: &Capabilities, output: &mut Vec<u8>) -> Option<Expected> {
         match self.stage {
             Stage::Mail => {
                 self.stage = Stage::Recipients;
-                Some((Expected::Mail, self.transaction.mail(offered)))
+                self.transaction.mail(offered, output);
+                Some(Expected::Mail)
             }
             Stage::Recipients if self.sender_refusal.is_some() => {
                 self.stage = Stage::Replies;
                 None
             }
-            Stage::Recipients => self.next_recipient(),
+            Stage::Recipients => self.next_recipient(output),
             Stage::Body | Stage::Replies => None,
         }
     }
@@ -609,10 +612,11 @@ impl Sending {
     ///
     /// `DATA` goes out with the recipients, as it takes a further command to send the message; chunks
     /// need no leave, and so wait until a recipient is accepted.
-    fn next_recipient(&mut self) -> Option<(Expected, String)> {
+    fn next_recipient(&mut self, output: &mut Vec<u8>) -> Option<Expected> {
         if let Some(recipient) = self.transaction.recipients.get(self.asked) {
             self.asked += 1;
-            return Some((Expected::Recipient, format!("RCPT TO:<{recipient}>\r\n")));
+            command(output, format_args!("RCPT TO:<{recipient}>\r\n"));
+            return Some(Expected::Recipient);
         }
         let all_answered = self.replies.len() == self.transaction.recipients.len();
         if all_answered && !self.has_recipients() {
@@ -622,7 +626,8 @@ impl Sending {
         match self.framing {
             Framing::Dot => {
                 self.stage = Stage::Replies;
-                Some((Expected::Data, "DATA\r\n".to_owned()))
+                output.extend_from_slice(b"DATA\r\n");
+                Some(Expected::Data)
             }
             Framing::Counted => {
                 if all_answered {
@@ -665,6 +670,12 @@ impl Sending {
             .collect();
         TransactionOutcome { recipients, reply }
     }
+}
+
+/// Writes a command.
+fn command(output: &mut Vec<u8>, line: fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    _ = output.write_fmt(line);
 }
 
 /// What comes next in a transaction.

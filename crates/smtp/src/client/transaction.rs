@@ -4,6 +4,7 @@ use std::fmt;
 
 use byrnie_base::Mailbox;
 
+use super::command;
 use crate::BodyType;
 use crate::Capabilities;
 use crate::Channel;
@@ -55,23 +56,22 @@ impl Transaction {
         }
     }
 
-    /// The command `MAIL`, with the parameters that the server offers.
-    pub(super) fn mail(&self, offered: &Capabilities) -> String {
-        let mut command = format!("MAIL FROM:<{}>", self.reverse_path);
+    /// Writes the command `MAIL`, with the parameters that the server offers.
+    pub(super) fn mail(&self, offered: &Capabilities, output: &mut Vec<u8>) {
+        command(output, format_args!("MAIL FROM:<{}>", self.reverse_path));
         if offered.size != SizeOffer::NotOffered {
-            command.push_str(&format!(" SIZE={}", self.size));
+            command(output, format_args!(" SIZE={}", self.size));
         }
         if self.body == BodyType::EightBitMime {
-            command.push_str(" BODY=8BITMIME");
+            output.extend_from_slice(b" BODY=8BITMIME");
         }
         if self.needs_smtputf8() {
-            command.push_str(" SMTPUTF8");
+            output.extend_from_slice(b" SMTPUTF8");
         }
         if self.demands_require_tls() {
-            command.push_str(" REQUIRETLS");
+            output.extend_from_slice(b" REQUIRETLS");
         }
-        command.push_str("\r\n");
-        command
+        output.extend_from_slice(b"\r\n");
     }
 
     /// Whether every server on the way must offer `REQUIRETLS`.
@@ -218,20 +218,19 @@ mod tests {
             ..Capabilities::default()
         };
         let mut message = transaction("a@example.org");
-        assert_eq!(
-            message.mail(&Capabilities::default()),
-            "MAIL FROM:<a@example.org>\r\n"
+        check_mail(
+            &message,
+            &Capabilities::default(),
+            "MAIL FROM:<a@example.org>\r\n",
         );
-        assert_eq!(
-            message.mail(&offered),
-            "MAIL FROM:<a@example.org> SIZE=1000\r\n"
-        );
+        let expected = "MAIL FROM:<a@example.org> SIZE=1000\r\n";
+        check_mail(&message, &offered, expected);
         message.reverse_path = ReversePath::Null;
         message.body = BodyType::EightBitMime;
         message.smtputf8 = Smtputf8::Used;
         message.tls_demand = TlsDemand::RequireTls;
         let expected = "MAIL FROM:<> SIZE=1000 BODY=8BITMIME SMTPUTF8 REQUIRETLS\r\n";
-        assert_eq!(message.mail(&offered), expected);
+        check_mail(&message, &offered, expected);
     }
 
     /// A plain message of 1,000 octets.
@@ -244,6 +243,13 @@ mod tests {
             tls_demand: TlsDemand::None,
             size: 1_000,
         }
+    }
+
+    #[track_caller]
+    fn check_mail(message: &Transaction, offered: &Capabilities, expected: &str) {
+        let mut output = Vec::new();
+        message.mail(offered, &mut output);
+        assert_eq!(output, expected.as_bytes());
     }
 
     #[track_caller]

@@ -1,11 +1,13 @@
 //! A connection that is ready for mail.
 
 use std::fmt;
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::time::Duration;
 
 use byrnie_base::DomainName;
-use byrnie_policy::TlsRequirement;
+use byrnie_policy::Requirement;
 use byrnie_smtp::BodyRoom;
 use byrnie_smtp::Channel;
 use byrnie_smtp::ClientAction;
@@ -14,11 +16,10 @@ use byrnie_smtp::ClientPhase;
 use byrnie_smtp::Transaction;
 use byrnie_smtp::TransactionOutcome;
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use tokio::time::timeout;
 use tracing::debug;
-use tracing::info;
 
 use super::AttemptError;
 use super::AttemptFault;
@@ -41,8 +42,14 @@ pub struct Connection {
     channel: ChannelFacts,
     /// The witness that mail may travel on it.
     clearance: Clearance,
+    /// All that it was made for.
+    requirement: Requirement,
     /// Whether it may be used on.
     condition: Condition,
+    /// When it stood ready for the first time.
+    begun: Instant,
+    /// Messages that were sent over it, or should have been.
+    messages: u32,
 }
 
 /// What is known about a connection, for receipts and reports.
@@ -101,7 +108,10 @@ impl Connection {
                 security,
             },
             clearance,
+            requirement: target.requirement.clone(),
             condition: Condition::Sound,
+            begun: Instant::now(),
+            messages: 0,
         }
     }
 
@@ -121,10 +131,33 @@ impl Connection {
         &self.channel
     }
 
-    /// Whether it was made for exactly this requirement on TLS, so that it may be shared.
+    /// Whether it was made for exactly this, so that it may be shared.
     #[must_use]
-    pub fn is_for(&self, requirement: &TlsRequirement) -> bool {
-        self.clearance.is_for(requirement)
+    pub fn is_for(
+        &self,
+        host: Option<&DomainName>,
+        address: SocketAddr,
+        requirement: &Requirement,
+    ) -> bool {
+        self.channel.address == address
+            && self.channel.host.as_ref() == host
+            && self.requirement == *requirement
+            && self.clearance.is_for(&requirement.tls)
+    }
+
+    /// How long ago it stood ready for the first time.
+    pub(super) fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// How many messages were sent over it, or should have been.
+    pub(super) fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Whether the server has said nothing unasked, such as that it closes.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.wire.is_quiet()
     }
 
     /// Whether another transaction may begin on it.
@@ -146,9 +179,10 @@ impl Connection {
     /// connection may be used on; else [`is_reusable`](Self::is_reusable) says whether it may.
     pub async fn send(
         &mut self,
-        transaction: &Transaction,
-        message: impl AsyncRead + Send,
+        transaction: Transaction,
+        message: impl MessageSource,
     ) -> Result<TransactionOutcome, AttemptError> {
+        self.messages = self.messages.saturating_add(1);
         let sent = transact(&self.clearance, &mut self.wire, transaction, message).await;
         match &sent {
             Ok(outcome) => {
@@ -156,7 +190,7 @@ impl Connection {
                     .recipients
                     .iter()
                     .filter(|(_, answer)| answer.is_ok());
-                info!(
+                debug!(
                     target: CONNECTION,
                     recipients = outcome.recipients.len(),
                     accepted = accepted.count(),
@@ -168,7 +202,7 @@ impl Connection {
                 if !matches!(failure.fault, AttemptFault::Unsupported(_)) {
                     self.condition = Condition::Broken;
                 }
-                info!(target: CONNECTION, %failure, "not sent");
+                debug!(target: CONNECTION, %failure, "not sent");
             }
         }
         sent
@@ -213,11 +247,11 @@ enum Condition {
 async fn transact<S: AsyncRead + AsyncWrite + Send + Unpin>(
     _: &Clearance,
     wire: &mut Wire<S>,
-    transaction: &Transaction,
-    message: impl AsyncRead + Send,
+    transaction: Transaction,
+    message: impl MessageSource,
 ) -> Result<TransactionOutcome, AttemptError> {
     wire.session
-        .begin(transaction.clone())
+        .begin(transaction)
         .map_err(|lacking| AttemptError {
             phase: ClientPhase::Ready,
             fault: AttemptFault::Unsupported(lacking),
@@ -242,38 +276,89 @@ async fn transact<S: AsyncRead + AsyncWrite + Send + Unpin>(
     }
 }
 
+/// Where the octets of a message come from.
+pub trait MessageSource: Send {
+    /// The next piece, of any size; an empty one behind the last.
+    ///
+    /// An error means that the message cannot be read, or is not whole: it is then not sent to its end.
+    fn piece(&mut self) -> impl Future<Output = io::Result<&[u8]>> + Send;
+}
+
+impl MessageSource for &[u8] {
+    async fn piece(&mut self) -> io::Result<&[u8]> {
+        Ok(std::mem::take(self))
+    }
+}
+
 /// Hands over the message, piece by piece.
+///
+/// Pieces go out together up to a bound, so that a small message and its end are one write.
 async fn hand_over<S: AsyncRead + AsyncWrite + Send + Unpin>(
     wire: &mut Wire<S>,
-    message: impl AsyncRead + Send,
+    mut message: impl MessageSource,
 ) -> Result<ClientAction, AttemptError> {
-    let mut message = pin!(message);
-    let mut piece = vec![0; PIECE_OCTETS];
     loop {
-        let action = match wire.session.body_room() {
-            BodyRoom::Open => {
-                let read = message.read(&mut piece).await;
-                let read = read.map_err(|error| wire.error(AttemptFault::Message(error.kind())))?;
-                match piece.get(..read) {
-                    Some(octets) if read > 0 => wire.session.body(octets),
-                    Some(_) | None => {
-                        wire.session.body_end();
-                        return match wire.flush_watching().await? {
-                            Some(action) => Ok(action),
-                            None => wire.exchange().await,
-                        };
-                    }
-                }
-                wire.flush_watching().await?
+        let piece = message.piece().await;
+        let piece = piece.map_err(|error| wire.error(AttemptFault::Message(error.kind())))?;
+        if piece.is_empty() {
+            wire.session.body_end();
+            return match wire.flush_watching().await? {
+                Some(action) => Ok(action),
+                None => wire.exchange().await,
+            };
+        }
+        for chunk in piece.chunks(CHUNK_OCTETS) {
+            if let Some(done) = hand_over_chunk(wire, chunk).await? {
+                return Ok(done);
             }
-            BodyRoom::Full => Some(wire.read_reply().await?),
-            BodyRoom::Closed => return wire.exchange().await,
-        };
-        if let Some(done @ ClientAction::Done(_)) = action {
-            return Ok(done);
         }
     }
 }
 
-/// How much of a message is handed over at once: a chunk, where the server takes chunks.
-const PIECE_OCTETS: usize = 64 * 1_024;
+/// Hands over a part of the message once there is room; gives an action if the message is not wanted
+/// any more.
+async fn hand_over_chunk<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    wire: &mut Wire<S>,
+    chunk: &[u8],
+) -> Result<Option<ClientAction>, AttemptError> {
+    loop {
+        let action = match wire.session.body_room() {
+            BodyRoom::Open => {
+                wire.session.body(chunk);
+                if wire.session.output().len() < WRITE_OCTETS_MIN {
+                    return Ok(None);
+                }
+                return Ok(wire.flush_watching().await?.filter(is_done));
+            }
+            // What is waited for is the answer to what may not have been written yet.
+            BodyRoom::Full => match wire.flush_watching().await? {
+                Some(action) => action,
+                None => wire.read_reply().await?,
+            },
+            BodyRoom::Closed => return wire.exchange().await.map(Some),
+        };
+        if is_done(&action) {
+            return Ok(Some(action));
+        }
+    }
+}
+
+/// Whether the transaction is at its end.
+fn is_done(action: &ClientAction) -> bool {
+    match action {
+        ClientAction::Done(_) => true,
+        ClientAction::Read
+        | ClientAction::Ready
+        | ClientAction::Handshake
+        | ClientAction::TlsRefused(_)
+        | ClientAction::Body
+        | ClientAction::Closed => false,
+    }
+}
+
+/// How much of a message is a chunk, where the server takes chunks.
+const CHUNK_OCTETS: usize = 64 * 1_024;
+
+/// How much of a message is written at once, unless it ends before. What gathers is at most twice a
+/// chunk more, as every octet of it might be a line end.
+const WRITE_OCTETS_MIN: usize = 64 * 1_024;

@@ -43,6 +43,8 @@ pub enum AttemptFault {
     Tls(TlsFailure),
     /// Ours: the message could not be read.
     Message(io::ErrorKind),
+    /// Ours: the host or its network has as many connections as it may, and none became free in time.
+    Crowded,
 }
 
 /// What to do after a failed attempt.
@@ -71,6 +73,7 @@ impl AttemptError {
             AttemptFault::Unsupported(Unsupported::RequireTls) => RetryClass::NextHost,
             AttemptFault::Unsupported(_) => RetryClass::Bounce,
             AttemptFault::Message(_) => RetryClass::Defer,
+            AttemptFault::Crowded => RetryClass::NextHost,
             AttemptFault::Network(_) | AttemptFault::Timeout(_) | AttemptFault::Server(_) => {
                 self.class_by_phase()
             }
@@ -95,8 +98,25 @@ impl AttemptError {
             | AttemptFault::Timeout(_)
             | AttemptFault::Server(_)
             | AttemptFault::Unsupported(_)
-            | AttemptFault::Message(_) => None,
+            | AttemptFault::Message(_)
+            | AttemptFault::Crowded => None,
         }
+    }
+
+    /// Whether the connection was closed before the server answered the first command of a transaction.
+    pub(super) fn is_of_closed_connection(&self) -> bool {
+        let closed = match &self.fault {
+            AttemptFault::Network(_) | AttemptFault::Server(ClientFault::Closing(_)) => true,
+            AttemptFault::Timeout(_)
+            | AttemptFault::Server(_)
+            | AttemptFault::Unsupported(_)
+            | AttemptFault::StartTlsNotOffered
+            | AttemptFault::StartTlsRefused(_)
+            | AttemptFault::Tls(_)
+            | AttemptFault::Message(_)
+            | AttemptFault::Crowded => false,
+        };
+        closed && self.phase == ClientPhase::Mail
     }
 
     /// What the server said, if that is why it failed.
@@ -115,7 +135,8 @@ impl AttemptError {
             | AttemptFault::Unsupported(_)
             | AttemptFault::StartTlsNotOffered
             | AttemptFault::Tls(_)
-            | AttemptFault::Message(_) => None,
+            | AttemptFault::Message(_)
+            | AttemptFault::Crowded => None,
         }
     }
 
@@ -146,6 +167,7 @@ impl AttemptError {
             }
             AttemptFault::Server(_) => EnhancedStatus::new(class, 5, 0),
             AttemptFault::Message(_) => EnhancedStatus::new(class, 3, 0),
+            AttemptFault::Crowded => EnhancedStatus::new(class, 4, 5),
         }
     }
 
@@ -199,6 +221,7 @@ impl fmt::Display for AttemptFault {
             }
             Self::Tls(failure) => failure.fmt(f),
             Self::Message(kind) => write!(f, "the message could not be read: {kind}"),
+            Self::Crowded => f.write_str("as many connections lead there as may, and none is free"),
         }
     }
 }

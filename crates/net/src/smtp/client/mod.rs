@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -26,15 +27,21 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::debug;
-use tracing::info;
-use tracing::info_span;
+use tracing::debug_span;
 
 pub use self::connection::ChannelFacts;
 pub use self::connection::ChannelSecurity;
 pub use self::connection::Connection;
+pub use self::connection::MessageSource;
 pub use self::error::AttemptError;
 pub use self::error::AttemptFault;
 pub use self::error::RetryClass;
+pub use self::pool::ConnectionPool;
+pub use self::pool::Lease;
+pub use self::pool::Origin;
+pub use self::pool::PoolLimits;
+pub use self::pool::Reached;
+pub use self::pool::Unreached;
 
 use self::wire::Wire;
 use crate::clock::Clock;
@@ -157,35 +164,46 @@ impl<C: Clock> SmtpClient<C> {
         requirement: &Requirement,
     ) -> Result<Connection, AttemptError> {
         let host = host.into();
-        let span = info_span!(
+        let stream = self.dial(address).await?;
+        self.connect_over(stream, host, address, requirement).await
+    }
+
+    /// Makes a stream that was just opened ready for mail, as [`connect`](Self::connect) does.
+    async fn connect_over(
+        &self,
+        stream: TcpStream,
+        host: Option<&DomainName>,
+        address: SocketAddr,
+        requirement: &Requirement,
+    ) -> Result<Connection, AttemptError> {
+        let span = debug_span!(
             target: CONNECTION,
             "connection",
             host = host.map(tracing::field::display),
             %address,
             demand = ?requirement.tls.strength(),
         );
-        let connected = self.connect_in_span(host, address, requirement);
+        let target = Target {
+            host,
+            address,
+            requirement,
+        };
+        let connected = self.connect_in_span(stream, &target);
         Box::pin(connected).instrument(span).await
     }
 
     /// Connects, with a second connection where one is allowed.
     async fn connect_in_span(
         &self,
-        host: Option<&DomainName>,
-        address: SocketAddr,
-        requirement: &Requirement,
+        stream: TcpStream,
+        target: &Target<'_>,
     ) -> Result<Connection, AttemptError> {
-        let target = Target {
-            host,
-            address,
-            requirement,
-        };
-        let first = self.attempt(&target, Plan::Certificate).await;
+        let first = self.attempt_over(stream, target, Plan::Certificate).await;
         let connected = match first {
-            Err(failure) => match Plan::after(&failure, requirement) {
+            Err(failure) => match Plan::after(&failure, target.requirement) {
                 Some(plan) => {
-                    info!(target: CONNECTION, %failure, ?plan, "trying once more");
-                    let second = self.attempt(&target, plan).await;
+                    debug!(target: CONNECTION, %failure, ?plan, "trying once more");
+                    let second = self.attempt(target, plan).await;
                     second.map(|connection| connection.after(plan, failure))
                 }
                 None => Err(failure),
@@ -195,21 +213,27 @@ impl<C: Clock> SmtpClient<C> {
         match &connected {
             Ok(connection) => {
                 let security = &connection.channel().security;
-                info!(target: CONNECTION, %security, "ready");
+                debug!(target: CONNECTION, %security, "ready");
             }
-            Err(failure) => info!(target: CONNECTION, %failure, "failed"),
+            Err(failure) => debug!(target: CONNECTION, %failure, "failed"),
         }
         connected
     }
 
     /// Makes one connection.
     async fn attempt(&self, target: &Target<'_>, plan: Plan) -> Result<Connection, AttemptError> {
+        let stream = self.dial(target.address).await?;
+        self.attempt_over(stream, target, plan).await
+    }
+
+    /// Opens a stream to an address.
+    async fn dial(&self, address: SocketAddr) -> Result<TcpStream, AttemptError> {
         let limit = self.config.timeouts.connect;
         let error = |fault| AttemptError {
             phase: ClientPhase::Connect,
             fault,
         };
-        let stream = timeout(limit, TcpStream::connect(target.address))
+        let stream = timeout(limit, TcpStream::connect(address))
             .await
             .map_err(|_| error(AttemptFault::Timeout(limit)))?
             .map_err(|failure| error(AttemptFault::Network(failure.kind())))?;
@@ -217,7 +241,7 @@ impl<C: Clock> SmtpClient<C> {
         if let Err(failure) = stream.set_nodelay(true) {
             debug!(target: CONNECTION, %failure, "no delay");
         }
-        self.attempt_over(stream, target, plan).await
+        Ok(stream)
     }
 
     /// Makes a stream ready for mail.
@@ -366,7 +390,8 @@ impl Plan {
             | AttemptFault::Unsupported(_)
             | AttemptFault::StartTlsNotOffered
             | AttemptFault::StartTlsRefused(_)
-            | AttemptFault::Message(_) => false,
+            | AttemptFault::Message(_)
+            | AttemptFault::Crowded => false,
         };
         match (&requirement.tls, requirement.require_tls) {
             (TlsRequirement::Dane { .. }, _) if bare_key => Some(Self::RawKey),

@@ -87,7 +87,7 @@ async fn a_server_that_does_not_read_the_message_is_given_up() {
     let begun = Instant::now();
     let message = vec![b'x'; 1_000_000];
     let error = connection
-        .send(&transaction(), &message[..])
+        .send(transaction(), &message[..])
         .await
         .unwrap_err();
     assert_eq!(error.phase, ClientPhase::Body);
@@ -114,7 +114,7 @@ async fn a_server_that_takes_an_octet_of_the_message_now_and_then_is_given_up() 
     let mut connection = connect(ours).await.unwrap();
     let begun = Instant::now();
     let message = vec![b'x'; 1_000_000];
-    let sent = connection.send(&transaction(), &message[..]).await;
+    let sent = connection.send(transaction(), &message[..]).await;
     let error = sent.unwrap_err();
     assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(180)));
     assert_eq!(begun.elapsed().as_secs(), 180);
@@ -163,7 +163,7 @@ async fn check(replies: &[&str], phase: ClientPhase, seconds: u64) {
     let begun = Instant::now();
     let attempt = async {
         let mut connection = connect(ours).await?;
-        connection.send(&transaction(), &b"x"[..]).await
+        connection.send(transaction(), &b"x"[..]).await
     };
     let error = attempt.await.unwrap_err();
     assert_eq!(error.phase, phase);

@@ -1,6 +1,13 @@
 //! Moves the bytes of a session.
 
+use std::future::Future;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::pin::pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
 
 use byrnie_smtp::ClientAction;
 use byrnie_smtp::ClientFault;
@@ -13,8 +20,6 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
-use tokio::io::ReadHalf;
-use tokio::io::WriteHalf;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
@@ -25,10 +30,8 @@ use super::ClientTimeouts;
 
 /// A session and the stream on which it is played.
 pub(super) struct Wire<S> {
-    /// Where replies come from.
-    reader: ReadHalf<S>,
-    /// Where commands go.
-    writer: WriteHalf<S>,
+    /// Where commands go, and replies come from.
+    stream: S,
     /// What to do.
     pub(super) session: ClientSession,
     /// What was read and not taken yet.
@@ -42,10 +45,8 @@ pub(super) struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     /// A session on a stream, on which nothing was read yet.
     pub(super) fn new(stream: S, session: ClientSession, timeouts: ClientTimeouts) -> Self {
-        let (reader, writer) = tokio::io::split(stream);
         Self {
-            reader,
-            writer,
+            stream,
             session,
             input: BytesMut::new(),
             waiting: None,
@@ -55,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
 
     /// The stream and the session, without anything that was read.
     pub(super) fn into_parts(self) -> (S, ClientSession) {
-        (self.reader.unsplit(self.writer), self.session)
+        (self.stream, self.session)
     }
 
     /// The same, whatever the stream is.
@@ -63,11 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     where
         S: 'static,
     {
-        let stream: Box<dyn MailStream> = Box::new(self.reader.unsplit(self.writer));
-        let (reader, writer) = tokio::io::split(stream);
         Wire {
-            reader,
-            writer,
+            stream: Box::new(self.stream),
             session: self.session,
             input: self.input,
             waiting: self.waiting,
@@ -119,19 +117,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
                 output.clear();
                 return self.flush_stream().await.map(|()| None);
             }
-            self.input.reserve(READ_OCTETS);
-            let mut space = (&mut self.input).limit(READ_OCTETS);
-            let moved = tokio::select! {
-                sent = timeout_at(deadline, self.writer.write(rest)) => match sent {
-                    Ok(Ok(sent)) => Moved::Out(sent),
-                    Ok(Err(error)) => Moved::Broken(error),
-                    Err(_) => return Err(self.error(AttemptFault::Timeout(limit))),
-                },
-                read = self.reader.read_buf(&mut space) => match read {
-                    Ok(0) => Moved::Broken(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(_) => Moved::In,
-                    Err(error) => Moved::Broken(error),
-                },
+            let (stream, input) = (&mut self.stream, &mut self.input);
+            let moving = poll_fn(|context| {
+                let sent = Pin::new(&mut *stream).poll_write(context, rest);
+                match sent {
+                    Poll::Ready(Ok(sent)) => Poll::Ready(Moved::Out(sent)),
+                    Poll::Ready(Err(error)) => Poll::Ready(Moved::Broken(error)),
+                    Poll::Pending => poll_read(stream, input, context).map(Moved::by_reading),
+                }
+            });
+            let Ok(moved) = timeout_at(deadline, moving).await else {
+                return Err(self.error(AttemptFault::Timeout(limit)));
             };
             match moved {
                 Moved::Out(0) => {
@@ -157,7 +153,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
 
     /// Closes for writing.
     pub(super) async fn close(&mut self) -> io::Result<()> {
-        self.writer.shutdown().await
+        self.stream.shutdown().await
+    }
+
+    /// Whether nothing has come since the last reply, not even the end: what a server says unasked is
+    /// that it closes.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.input.is_empty()
+            && poll_read(&mut self.stream, &mut self.input, &mut context).is_pending()
     }
 
     /// An error in the present phase.
@@ -185,8 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
         let limit = self.timeouts.of(phase);
         let error = |fault| AttemptError { phase, fault };
         let write = async {
-            self.writer.write_all(output).await?;
-            self.writer.flush().await
+            self.stream.write_all(output).await?;
+            self.stream.flush().await
         };
         timeout(limit, write)
             .await
@@ -199,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     /// Lets layers below write what they hold back.
     async fn flush_stream(&mut self) -> Result<(), AttemptError> {
         let limit = self.timeouts.block;
-        timeout(limit, self.writer.flush())
+        timeout(limit, self.stream.flush())
             .await
             .map_err(|_| self.error(AttemptFault::Timeout(limit)))?
             .map_err(|failure| self.error(AttemptFault::Network(failure.kind())))
@@ -215,13 +219,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
             Some(_) | None => Instant::now() + limit,
         };
         self.waiting = Some((phase, replies, deadline));
-        if self.input.is_empty() {
-            self.input = BytesMut::with_capacity(READ_OCTETS);
-        }
-        self.input.reserve(READ_OCTETS);
-        let mut space = (&mut self.input).limit(READ_OCTETS);
-        let read = timeout_at(deadline, self.reader.read_buf(&mut space)).await;
-        match read {
+        let (stream, input) = (&mut self.stream, &mut self.input);
+        let reading = poll_fn(|context| poll_read(stream, input, context));
+        match timeout_at(deadline, reading).await {
             Ok(Ok(0)) => Err(self.error(AttemptFault::Network(io::ErrorKind::UnexpectedEof))),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(failure)) => Err(self.error(AttemptFault::Network(failure.kind()))),
@@ -248,6 +248,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     }
 }
 
+/// Reads more, if there is more.
+fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    input.reserve(READ_OCTETS);
+    let mut space = input.limit(READ_OCTETS);
+    pin!(stream.read_buf(&mut space)).poll(context)
+}
+
 /// A stream on which mail travels.
 pub(super) trait MailStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -262,6 +273,17 @@ enum Moved {
     In,
     /// Nothing will move any more.
     Broken(io::Error),
+}
+
+impl Moved {
+    /// What has happened when a stream was read.
+    fn by_reading(read: io::Result<usize>) -> Self {
+        match read {
+            Ok(0) => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Self::In,
+            Err(error) => Self::Broken(error),
+        }
+    }
 }
 
 /// How much is read at once; a reply is rarely longer.
