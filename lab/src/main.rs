@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byrnie_lab::durability::LoadPlan;
+use byrnie_lab::durability::faults::storage_faults;
 use byrnie_lab::durability::kills::KillPlan;
 use byrnie_lab::durability::kills::kill_under_load;
+use byrnie_lab::durability::power::PowerPlan;
+use byrnie_lab::durability::power::Syncs;
+use byrnie_lab::durability::power::cut_under_load;
 
 /// What can be asked for.
-const USAGE: &str = "usage: byrnie-proof kills PROGRAM [COUNT [SEED]]";
+const USAGE: &str = "usage: byrnie-proof kills|power|faults PROGRAM [COUNT [SEED]]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -41,6 +45,10 @@ struct Asked {
 enum Proof {
     /// SIGKILL under load.
     Kills,
+    /// Power cuts under load.
+    Power,
+    /// Storage that fails for a while.
+    Faults,
 }
 
 /// Reads the arguments; `None` if they make no sense.
@@ -48,6 +56,8 @@ fn asked() -> Option<Asked> {
     let mut words = env::args().skip(1);
     let proof = match words.next()?.as_str() {
         "kills" => Proof::Kills,
+        "power" => Proof::Power,
+        "faults" => Proof::Faults,
         _ => return None,
     };
     let program = PathBuf::from(words.next()?);
@@ -78,6 +88,19 @@ async fn prove(asked: Asked) -> (String, u8) {
             };
             let outcome = kill_under_load(&asked.program, plan).await;
             outcome.map(|outcome| (outcome.to_string(), outcome.verdicts.kept()))
+        }
+        Proof::Power => {
+            let plan = PowerPlan {
+                load,
+                cuts: asked.count,
+                disk: Syncs::Honest,
+            };
+            let outcome = cut_under_load(&asked.program, plan).await;
+            outcome.map(|outcome| (outcome.to_string(), outcome.kept()))
+        }
+        Proof::Faults => {
+            let outcome = storage_faults(&asked.program, load).await;
+            outcome.map(|outcome| (outcome.to_string(), outcome.kept()))
         }
     };
     let (report, code) = match proven {

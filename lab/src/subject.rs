@@ -214,6 +214,11 @@ impl Subject {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// The process id, while it runs.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {

@@ -1,9 +1,11 @@
 //! The world around the program under load: where the letters go, and where they come back to.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -12,11 +14,14 @@ use super::clients::hand_in;
 use super::letters::DESTINATIONS;
 use super::letters::Letters;
 use super::letters::LoadPlan;
+use super::tally::FLIGHT_MAX;
 use super::tally::Tally;
 use super::tally::Verdicts;
 use crate::LabError;
 use crate::mail_host::MailHost;
+use crate::play::SENDER_DOMAIN;
 use crate::run::raise_home;
+use crate::subject::LogLine;
 use crate::subject::Subject;
 use crate::subject::SubjectPlan;
 use crate::world::Site;
@@ -60,8 +65,6 @@ impl Bed {
         }
         sinks.settle().await?;
         let mut plan = world.subject_plan()?;
-        // What is logged of each message would cost more than the message.
-        plan.log_level = "warn";
         prepare(&mut plan)?;
         let address = plan.smtp;
         let subject = Subject::start(program, plan).await?;
@@ -90,6 +93,15 @@ impl Bed {
         }
     }
 
+    /// Lets the load go on until the next death; says which comes.
+    pub(crate) async fn pass(&mut self, rng: &mut Rng) -> Moment {
+        let moment = Moment::draw(rng);
+        if let Moment::Ready(life) = moment {
+            self.live(life).await;
+        }
+        moment
+    }
+
     /// Kills the program, and counts what it had sent to its own life.
     pub(crate) async fn kill(&mut self) -> Result<(), LabError> {
         self.subject.kill().await?;
@@ -102,7 +114,7 @@ impl Bed {
 
     /// Ends the load after at least so many messages, waits until all that were taken have come to their end, and
     /// looks whether more comes; then judges.
-    pub(crate) async fn judge(mut self, messages: usize) -> Result<Verdicts, LabError> {
+    pub(crate) async fn judge(&mut self, messages: usize) -> Result<Verdicts, LabError> {
         let deadline = Instant::now() + END_MAX;
         while self.record.look(|notes| notes.taken.len()) < messages && Instant::now() < deadline {
             self.live(COUNT_POLL).await;
@@ -127,7 +139,40 @@ impl Bed {
             let said = "reported a failure when it was stopped";
             return Err(LabError::Subject(String::from(said)));
         }
-        Ok(self.tally.judge(&taken))
+        Ok(self.judge_now())
+    }
+
+    /// Judges as it stands, where the program is not to be had any more.
+    pub(crate) fn judge_now(&mut self) -> Verdicts {
+        self.record.end();
+        self.count();
+        let mut verdicts = self.tally.judge(&self.record.notes().taken);
+        let suspects = verdicts.lost.iter().chain(&verdicts.repeated);
+        verdicts.log = suspects
+            .take(EXPLAINED_MAX)
+            .flat_map(|letter| self.logged_of(letter))
+            .collect();
+        verdicts
+    }
+
+    /// What the program logged of a letter, which is named by a recipient.
+    fn logged_of(&self, letter: &str) -> Vec<String> {
+        let (local, _) = letter.split_once('@').unwrap_or_default();
+        let mark = format!("{local}@{SENDER_DOMAIN}");
+        self.subject.log().look(|lines| {
+            let named = |line: &&LogLine| line.text.contains(&mark);
+            let events = lines
+                .iter()
+                .filter(named)
+                .filter_map(|line| line.event.as_ref());
+            let queue_ids: BTreeSet<&str> = events.map(|event| event.about().0).collect();
+            let about = |line: &&LogLine| queue_ids.iter().any(|id| line.text.contains(id));
+            lines
+                .iter()
+                .filter(about)
+                .map(|line| line.text.clone())
+                .collect()
+        })
     }
 
     /// Counts what has arrived, and keeps the clients from handing in more than is delivered.
@@ -154,6 +199,29 @@ impl Bed {
         Ok(())
     }
 }
+
+/// When the next death comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Moment {
+    /// So long after the program was ready.
+    Ready(Duration),
+    /// After a death now, so long after the next start, when it is perhaps not even ready.
+    Starting(Duration),
+}
+
+impl Moment {
+    fn draw(rng: &mut Rng) -> Self {
+        match rng.u8(..100) {
+            0..15 => Self::Starting(Duration::from_millis(rng.u64(..150))),
+            // So long that not all that arrived is excused.
+            15..17 => Self::Ready(2 * FLIGHT_MAX),
+            _ => Self::Ready(Duration::from_millis(rng.u64(20..600))),
+        }
+    }
+}
+
+/// Letters of which a report says what was logged.
+const EXPLAINED_MAX: usize = 5;
 
 /// The pause between two counts.
 const COUNT_POLL: Duration = Duration::from_millis(50);

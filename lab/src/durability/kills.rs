@@ -8,8 +8,8 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use super::bed::Bed;
+use super::bed::Moment;
 use super::letters::LoadPlan;
-use super::tally::FLIGHT_MAX;
 use super::tally::Verdicts;
 use crate::LabError;
 
@@ -45,14 +45,11 @@ pub async fn kill_under_load(program: &Path, plan: KillPlan) -> Result<KillOutco
     let mut at_start = 0;
     let mut longest_start = Duration::ZERO;
     for _ in 0..plan.kills {
-        match Moment::draw(&mut rng) {
-            Moment::Ready(life) => bed.live(life).await,
-            Moment::Starting(life) => {
-                bed.kill().await?;
-                bed.subject.begin()?;
-                tokio::time::sleep(life).await;
-                at_start += 1;
-            }
+        if let Moment::Starting(life) = bed.pass(&mut rng).await {
+            bed.kill().await?;
+            bed.subject.begin()?;
+            tokio::time::sleep(life).await;
+            at_start += 1;
         }
         bed.kill().await?;
         let started = Instant::now();
@@ -65,25 +62,6 @@ pub async fn kill_under_load(program: &Path, plan: KillPlan) -> Result<KillOutco
         longest_start,
         verdicts: bed.judge(plan.load.messages).await?,
     })
-}
-
-/// When the next kill comes.
-enum Moment {
-    /// So long after the program was ready.
-    Ready(Duration),
-    /// After a kill now, so long after the next start, when it is perhaps not even ready.
-    Starting(Duration),
-}
-
-impl Moment {
-    fn draw(rng: &mut Rng) -> Self {
-        match rng.u8(..100) {
-            0..15 => Self::Starting(Duration::from_millis(rng.u64(..150))),
-            // So long that not all that arrived is excused.
-            15..17 => Self::Ready(2 * FLIGHT_MAX),
-            _ => Self::Ready(Duration::from_millis(rng.u64(20..800))),
-        }
-    }
 }
 
 impl fmt::Display for KillOutcome {

@@ -10,11 +10,20 @@
 //! | [`tally`] | counts what arrived, life by life, and judges |
 //! | [`bed`] | the world around the program: where the letters go |
 //! | [`kills`] | SIGKILL, again and again |
+//! | [`shim`] | what stands between the program and its storage |
+//! | [`journal`], [`disk`] | what the program wrote, and what is left of it after a power cut |
+//! | [`power`] | power cuts, again and again |
+//! | [`faults`] | storage that fails for a while, in every way |
 
 mod bed;
 mod clients;
+mod disk;
+pub mod faults;
+mod journal;
 pub mod kills;
 mod letters;
+pub mod power;
+mod shim;
 mod tally;
 
 pub use letters::LoadPlan;

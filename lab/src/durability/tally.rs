@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     letters: Letters,
     /// When each life so far ended.
     deaths: Vec<Instant>,
+    /// When storage did not work.
+    disturbances: Vec<(Instant, Instant)>,
     /// By letter and destination, in the order of arrival.
     copies: BTreeMap<(u64, usize), Vec<Copy>>,
     /// What arrived otherwise than it was sent.
@@ -40,6 +42,7 @@ impl Tally {
         Self {
             letters,
             deaths: Vec::new(),
+            disturbances: Vec::new(),
             copies: BTreeMap::new(),
             altered: Vec::new(),
         }
@@ -66,6 +69,11 @@ impl Tally {
     /// A life ended; everything of it has been counted.
     pub(crate) fn died(&mut self, at: Instant) {
         self.deaths.push(at);
+    }
+
+    /// The program could not note anything in this time.
+    pub(crate) fn disturbed(&mut self, from: Instant, until: Instant) {
+        self.disturbances.push((from, until));
     }
 
     /// Whether something has arrived for a letter's destination.
@@ -120,11 +128,15 @@ impl Tally {
         verdicts
     }
 
-    /// Whether a death excuses a second copy: it came in a later life, and the first was so short before the end of
-    /// its own that the program need not have noted it.
+    /// Whether there is an excuse for a second copy. A death is one: it came in a later life, and the first was so short
+    /// before the end of its own that the program need not have noted it. So is storage that did not work then.
     fn excuses(&self, one: Copy, two: Copy) -> bool {
         let death = self.deaths.get(one.life);
-        one.life < two.life && death.is_some_and(|death| *death < one.at + FLIGHT_MAX)
+        let died = one.life < two.life && death.is_some_and(|death| *death < one.at + FLIGHT_MAX);
+        let disturbed = |(from, until): &(Instant, Instant)| {
+            *from < one.at + FLIGHT_MAX && one.at < *until + FLIGHT_MAX
+        };
+        died || self.disturbances.iter().any(disturbed)
     }
 
     /// Counts a delivery; `None` if it is not what was sent.
@@ -199,6 +211,8 @@ pub struct Verdicts {
     pub repeated: Vec<String>,
     /// What arrived otherwise than it was sent: must be empty.
     pub altered: Vec<String>,
+    /// What the program logged of what is named here.
+    pub log: Vec<String>,
 }
 
 impl Verdicts {
@@ -227,8 +241,9 @@ impl fmt::Display for Verdicts {
             ("lost", &self.lost),
             ("repeated", &self.repeated),
             ("altered", &self.altered),
+            ("log", &self.log),
         ] {
-            for one in list.iter().take(NAMED_MAX) {
+            for one in list {
                 writeln!(f, "{what}: {one}")?;
             }
         }

@@ -9,6 +9,8 @@ mod played;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod start;
