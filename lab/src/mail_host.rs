@@ -52,6 +52,7 @@ impl MailHost {
             shared: Arc::new(Shared {
                 name: String::from(name),
                 conduct: Mutex::new(conduct),
+                conducts: AtomicUsize::new(0),
                 inbox,
                 greylisted: Mutex::default(),
                 sessions: AtomicUsize::new(0),
@@ -79,10 +80,12 @@ impl MailHost {
         }
     }
 
-    /// From the next command on, the host behaves so.
+    /// From the next command on, the host behaves so, as if it had been started anew: sessions that are
+    /// open take no further message.
     pub fn set_conduct(&self, conduct: Conduct) {
         let current = self.shared.conduct.lock();
         *current.unwrap_or_else(PoisonError::into_inner) = conduct;
+        self.shared.conducts.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The sessions that are open now.
@@ -210,6 +213,8 @@ struct Shared {
     name: String,
     /// How it behaves now.
     conduct: Mutex<Conduct>,
+    /// How often that has changed.
+    conducts: AtomicUsize,
     /// Where its messages go.
     inbox: Inbox,
     /// Recipients that were turned away once.
@@ -306,6 +311,8 @@ struct Session {
     shared: Arc<Shared>,
     /// The client.
     peer: SocketAddr,
+    /// How often the host's conduct had changed when the session began.
+    conducts: usize,
     /// What protects the session.
     tls: Option<TlsSeen>,
     /// The argument of MAIL.
@@ -319,6 +326,7 @@ struct Session {
 impl Session {
     fn new(shared: Arc<Shared>, peer: SocketAddr) -> Self {
         Self {
+            conducts: shared.conducts.load(Ordering::SeqCst),
             shared,
             peer,
             tls: None,
@@ -371,6 +379,11 @@ impl Session {
                     }
                     (reply, None) => reply,
                 },
+                "MAIL" if self.conducts != self.shared.conducts.load(Ordering::SeqCst) => {
+                    stream.write_all(b"421 4.3.2 started anew\r\n").await?;
+                    stream.flush().await?;
+                    return Ok(End::Closed);
+                }
                 "MAIL" => self.mail(rest),
                 "RCPT" => self.recipient(rest, &conduct),
                 "DATA" if self.recipients.is_empty() => bad_sequence(),

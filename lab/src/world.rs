@@ -115,7 +115,7 @@ impl World {
             mx_port: self.mx_port,
             https_port: self.https_port,
             folder: self.folder.path().to_path_buf(),
-            log_level: "info",
+            log_level: "info,byrnie::decision=debug,byrnie::queue=debug",
             environment: Vec::new(),
         })
     }

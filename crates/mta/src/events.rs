@@ -1,11 +1,13 @@
 //! What is told to the log, with fixed targets and fields: people, `byrnie` and the lab read them.
 //!
+//! Two lines at the level `info` tell of a message that goes out at once: `accepted` and `attempted`.
+//!
 //! | target | event | fields |
 //! |---|---|---|
 //! | `byrnie::queue` | `accepted` | `queue_id`, `from`, `recipients`, `size` |
-//! | `byrnie::decision` | `decided` | `queue_id`, `domain`, `verdict`, `reasons` |
-//! | `byrnie::attempt` | `attempted` | `queue_id`, `domain`, `host`, `address`, `demanded`, `outcome`, `tls`, `authenticated_by`, `reply`, `reason` |
-//! | `byrnie::queue` | `delivered` | `queue_id`, `domain`, `recipients`, `reply` |
+//! | `byrnie::decision` | `decided`, at `debug` | `queue_id`, `domain`, `verdict`, `reasons` |
+//! | `byrnie::attempt` | `attempted` | `queue_id`, `domain`, `recipients`, `host`, `address`, `demanded`, `outcome`, `tls`, `authenticated_by`, `reply`, `reason` |
+//! | `byrnie::queue` | `delivered`, at `debug` | `queue_id`, `domain`, `recipients`, `reply` |
 //! | `byrnie::queue` | `deferred` | `queue_id`, `domain`, `recipients`, `reason`, `next_attempt_in` in seconds |
 //! | `byrnie::queue` | `bounced` | `queue_id`, `domain`, `recipients`, `reason`, `bounce` with the id of the report, if one is sent |
 //! | `byrnie::queue` | `bounce dropped` | `queue_id`, `domain`, `reason` |
@@ -33,7 +35,7 @@ pub(crate) fn accepted(id: QueueId, envelope: &Envelope, size: u64) {
 
 /// It is known what a delivery needs.
 pub(crate) fn decided(claim: &Claim, decision: &Decision) {
-    tracing::info!(
+    tracing::debug!(
         target: "byrnie::decision",
         queue_id = %claim.queue_id,
         domain = %claim.next_hop,
@@ -50,6 +52,7 @@ pub(crate) fn attempted(receipt: &Receipt) {
         target: "byrnie::attempt",
         queue_id = %receipt.queue_id,
         domain = %receipt.next_hop,
+        recipients = receipt.recipients.len(),
         host = receipt.host.as_ref().map(tracing::field::display),
         address = receipt.address.as_ref().map(tracing::field::display),
         demanded = receipt.demanded.map(crate::words::strength),
@@ -64,7 +67,7 @@ pub(crate) fn attempted(receipt: &Receipt) {
 
 /// Hosts took responsibility for recipients.
 pub(crate) fn delivered(claim: &Claim, recipients: usize, reply: &str) {
-    tracing::info!(
+    tracing::debug!(
         target: "byrnie::queue",
         queue_id = %claim.queue_id,
         domain = %claim.next_hop,

@@ -1,15 +1,17 @@
 //! Asks the network and the decision about a next hop.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::Secured;
 use byrnie_net::dns::Resolve;
+use byrnie_net::gather::Gathered;
 use byrnie_net::gather::Gatherer;
 use byrnie_net::sts::FetchPolicy;
 use byrnie_net::sts::PolicyCache;
-use byrnie_policy::Decision;
 use byrnie_policy::DomainRule;
 use byrnie_policy::Evidence;
 use byrnie_policy::HostEvidence;
@@ -20,32 +22,64 @@ use byrnie_policy::decide;
 
 use crate::Rules;
 use crate::delivery::Decide;
+use crate::delivery::Ruling;
 use crate::delivery::Terms;
+use crate::sharing::Sharing;
 
-/// Gathers evidence and decides.
+/// Gathers evidence and decides; what was decided is shared for seconds among those who ask under the
+/// same terms.
 pub(crate) struct Judge<R, C, F> {
     /// Asks.
-    pub(crate) gatherer: Gatherer<R, C, F>,
+    gatherer: Gatherer<R, C, F>,
     /// What the operator demands.
-    pub(crate) rules: Rules,
+    rules: Rules,
+    /// What was decided just now, and what is being found out.
+    shared: Sharing<(MailDomain, Terms), Ruling>,
 }
 
-impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Decide for Judge<R, C, F> {
-    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Decision {
-        let evidence = match next_hop {
+impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Judge<R, C, F> {
+    /// A judge who has decided nothing yet.
+    pub(crate) fn new(gatherer: Gatherer<R, C, F>, rules: Rules) -> Self {
+        Self {
+            gatherer,
+            rules,
+            shared: Sharing::new(),
+        }
+    }
+
+    /// Gathers evidence, and says for how long it may be used again.
+    async fn gather(&self, next_hop: &MailDomain, terms: Terms) -> Gathered {
+        match next_hop {
             MailDomain::Name(domain) => {
                 let mut rule = self.rules.for_domain(domain);
                 rule.at_least = rule.at_least.max(terms.at_least);
                 let gathering = self
                     .gatherer
                     .gather(domain, terms.demand, rule, terms.floor);
-                Box::pin(gathering).await.evidence
+                Box::pin(gathering).await
             }
-            MailDomain::Literal(address) => literal_evidence(*address, terms),
-        };
-        decide(&evidence)
+            MailDomain::Literal(address) => Gathered {
+                evidence: literal_evidence(*address, terms),
+                reuse: Duration::MAX,
+            },
+        }
     }
 }
+
+impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Decide for Judge<R, C, F> {
+    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
+        let find = || async {
+            let gathered = self.gather(next_hop, terms).await;
+            let ruling = Ruling::new(decide(&gathered.evidence));
+            (ruling, gathered.reuse.min(SHARED_MAX))
+        };
+        self.shared.get((next_hop.clone(), terms), find).await
+    }
+}
+
+/// How long a decision is shared, where each answer that it rests on lives that long: seconds, so that
+/// a mailing does not ask for each of its messages, and what a domain changes counts at once.
+const SHARED_MAX: Duration = Duration::from_secs(3);
 
 /// What there is to know about an address literal: nothing that is signed, and no policy.
 fn literal_evidence(address: IpAddr, terms: Terms) -> Evidence {

@@ -21,6 +21,7 @@ mod queue;
 mod route;
 mod rules;
 mod service;
+mod sharing;
 #[cfg(test)]
 mod testing;
 mod words;

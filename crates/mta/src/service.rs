@@ -165,10 +165,7 @@ impl Mta {
         if let Some(port) = config.route.port() {
             gatherer = gatherer.with_tlsa_port(port);
         }
-        let judge = Arc::new(Judge {
-            gatherer,
-            rules: config.rules.clone(),
-        });
+        let judge = Arc::new(Judge::new(gatherer, config.rules.clone()));
         let wake = Arc::new(Notify::new());
         let pool = Arc::new(connection_pool(config, &parts, tls));
         let queue = Arc::new(queue(config, &parts, &pool, Arc::clone(&judge), &wake));

@@ -116,11 +116,11 @@ impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
             ..Terms::default()
         };
         let next_hop = self.route.next_hop(&recipient.domain);
-        let decision = self.decide.decide(next_hop, terms).await;
-        match decision.verdict {
+        let ruling = self.decide.decide(next_hop, terms).await;
+        match ruling.decision.verdict {
             Verdict::Dane | Verdict::MtaSts => Ok(()),
             Verdict::Encrypt | Verdict::Opportunistic | Verdict::Wait | Verdict::Reject => {
-                Err(unkept(&decision))
+                Err(unkept(&ruling.decision))
             }
         }
     }

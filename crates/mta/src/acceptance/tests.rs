@@ -9,7 +9,6 @@ use byrnie_base::Secured;
 use byrnie_net::smtp::server::IncomingMessage;
 use byrnie_net::smtp::server::MailService;
 use byrnie_net::smtp::server::SessionFacts;
-use byrnie_policy::Decision;
 use byrnie_policy::Evidence;
 use byrnie_policy::HostEvidence;
 use byrnie_policy::Mx;
@@ -40,6 +39,7 @@ use crate::Guarantee;
 use crate::Metrics;
 use crate::Route;
 use crate::delivery::Decide;
+use crate::delivery::Ruling;
 use crate::delivery::Terms;
 use crate::testing::FaultySpool;
 use crate::testing::LIFETIME;
@@ -299,8 +299,9 @@ struct World {
 struct TestDecide;
 
 impl Decide for TestDecide {
-    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Decision {
-        decide(&evidence(next_hop.name().unwrap(), terms))
+    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
+        let decision = decide(&evidence(next_hop.name().unwrap(), terms));
+        Arc::new(Ruling::new(decision))
     }
 }
 

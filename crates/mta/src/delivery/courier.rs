@@ -31,6 +31,7 @@ use super::Fate;
 use super::Offer;
 use super::Offered;
 use super::Report;
+use super::Ruling;
 use super::Session;
 use super::Target;
 use super::Terms;
@@ -71,17 +72,18 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
             at_least: promised(&self.guarantees, &claim.envelope.reverse_path),
         };
         let next_hop = self.route.next_hop(&claim.next_hop);
-        let decision = self.decide.decide(next_hop, terms).await;
+        let ruling = self.decide.decide(next_hop, terms).await;
+        let decision = &ruling.decision;
         let took = self.clock.monotonic().saturating_duration_since(started);
         self.metrics.decided(decision.verdict, took);
-        events::decided(claim, &decision);
+        events::decided(claim, decision);
 
-        let mut attempt = Attempt::new(claim, &decision);
+        let mut attempt = Attempt::new(claim, &ruling);
         match decision.verdict {
-            Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, &decision),
-            Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, &decision),
+            Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, decision),
+            Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, decision),
             Verdict::Dane | Verdict::MtaSts | Verdict::Encrypt | Verdict::Opportunistic => {
-                self.try_hosts(&mut attempt, &decision).await;
+                self.try_hosts(&mut attempt, decision).await;
             }
         }
         let report = attempt.end(self.clock.as_ref());
@@ -147,7 +149,7 @@ enum Next {
 /// An attempt while it runs.
 struct Attempt<'a> {
     claim: &'a Claim,
-    decision: &'a Decision,
+    ruling: &'a Ruling,
     /// What is known about each recipient of the claim.
     fates: Vec<Option<Fate>>,
     /// What was tried; completed with the time at the end.
@@ -160,18 +162,16 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// An attempt at which nothing has happened.
-    fn new(claim: &'a Claim, decision: &'a Decision) -> Self {
+    fn new(claim: &'a Claim, ruling: &'a Ruling) -> Self {
+        let hosts = &ruling.decision.hosts;
         Self {
             claim,
-            decision,
+            ruling,
             fates: vec![None; claim.recipients.len()],
             receipts: Vec::new(),
             passed: None,
             // A host that may be used later might have what the others lack.
-            all_lack: decision
-                .hosts
-                .iter()
-                .all(|host| host.verdict != HostVerdict::Wait),
+            all_lack: hosts.iter().all(|host| host.verdict != HostVerdict::Wait),
         }
     }
 
@@ -189,6 +189,7 @@ impl<'a> Attempt<'a> {
             }
         });
         let mut receipt = self.receipt(outcome, self.everybody());
+        receipt.reasons.clone_from(&self.ruling.reasons);
         receipt.reason = Some(reply.text());
         self.receipts.push(receipt);
     }
@@ -323,6 +324,7 @@ impl<'a> Attempt<'a> {
             Some(_) => {}
             None => {
                 let mut receipt = self.receipt(outcome, self.everybody());
+                receipt.reasons.clone_from(&self.ruling.reasons);
                 receipt.reason = Some(trouble.reply.text());
                 self.receipts.push(receipt);
             }
@@ -370,9 +372,7 @@ impl<'a> Attempt<'a> {
         let mut receipt = self.receipt(outcome, recipients);
         receipt.demanded = Some(tls.strength());
         receipt.requiretls = *require_tls == RequireTls::Demanded;
-        receipt
-            .reasons
-            .extend(host.reasons.iter().map(ToString::to_string));
+        receipt.reasons = self.ruling.reasons_of(&host.host).to_vec();
         receipt.host = target.host.clone();
         match at {
             At::Unreached(address) => receipt.address = Some(address),
@@ -388,7 +388,7 @@ impl<'a> Attempt<'a> {
         receipt
     }
 
-    /// A receipt that names no host; its time is set at the end.
+    /// A receipt that names no host and no reasons; its time is set at the end.
     fn receipt(&self, outcome: AttemptOutcome, recipients: Vec<Mailbox>) -> Receipt {
         Receipt {
             queue_id: self.claim.queue_id,
@@ -399,12 +399,7 @@ impl<'a> Attempt<'a> {
             recipients,
             demanded: None,
             requiretls: false,
-            reasons: self
-                .decision
-                .reasons
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            reasons: Vec::new(),
             host: None,
             address: None,
             tls: None,
@@ -427,7 +422,7 @@ impl<'a> Attempt<'a> {
                 .map(|fate| fate.unwrap_or_else(|| Fate::Deferred(silence(None))))
                 .collect(),
             // Only ever raised: a decision that knows of no promise says nothing about strength.
-            floor: self.claim.floor.max(self.decision.floor()),
+            floor: self.claim.floor.max(self.ruling.decision.floor()),
             receipts,
         }
     }

@@ -12,10 +12,12 @@ mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_policy::Decision;
+use byrnie_policy::Reason;
 use byrnie_policy::Requirement;
 use byrnie_policy::Strength;
 use byrnie_smtp::Reply;
@@ -67,12 +69,51 @@ pub(crate) struct Trouble {
 
 /// Finds out what mail to a domain needs.
 pub(crate) trait Decide: Send + Sync + 'static {
-    /// The decision, now.
-    fn decide(&self, next_hop: &MailDomain, terms: Terms) -> impl Future<Output = Decision> + Send;
+    /// The decision, now, or one that is seconds old.
+    fn decide(
+        &self,
+        next_hop: &MailDomain,
+        terms: Terms,
+    ) -> impl Future<Output = Arc<Ruling>> + Send;
+}
+
+/// A decision, and what receipts say about it, prepared once for all messages that share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ruling {
+    /// The decision.
+    pub(crate) decision: Decision,
+    /// Why, as far as it concerns the whole domain.
+    pub(crate) reasons: Vec<String>,
+    /// Why, for each host of the decision, the whole domain's reasons included.
+    reasons_of_hosts: Vec<Vec<String>>,
+}
+
+impl Ruling {
+    /// A decision with its reasons in words.
+    pub(crate) fn new(decision: Decision) -> Self {
+        let words = |reasons: &[Reason]| reasons.iter().map(ToString::to_string).collect();
+        let reasons: Vec<String> = words(&decision.reasons);
+        let of_hosts = decision.hosts.iter().map(|host| {
+            let own: Vec<String> = words(&host.reasons);
+            [reasons.clone(), own].concat()
+        });
+        Self {
+            reasons_of_hosts: of_hosts.collect(),
+            reasons,
+            decision,
+        }
+    }
+
+    /// Why one of its hosts is used as it is.
+    pub(crate) fn reasons_of(&self, host: &DomainName) -> &[String] {
+        let mut hosts = self.decision.hosts.iter().zip(&self.reasons_of_hosts);
+        let found = hosts.find(|(known, _)| known.host == *host);
+        found.map_or(&self.reasons, |(_, reasons)| reasons)
+    }
 }
 
 /// What is demanded besides what the domain promises.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Terms {
     /// By the message.
     pub(crate) demand: TlsDemand,

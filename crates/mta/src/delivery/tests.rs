@@ -34,6 +34,7 @@ use super::Fate;
 use super::Offer;
 use super::Offered;
 use super::Report;
+use super::Ruling;
 use super::Session;
 use super::Target;
 use super::Terms;
@@ -461,9 +462,10 @@ struct TestDecide {
 }
 
 impl Decide for TestDecide {
-    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Decision {
+    async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
         self.asked.lock().unwrap().push((next_hop.clone(), terms));
-        self.decisions.lock().unwrap()[next_hop].clone()
+        let decision = self.decisions.lock().unwrap()[next_hop].clone();
+        Arc::new(Ruling::new(decision))
     }
 }
 
