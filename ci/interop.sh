@@ -18,26 +18,14 @@ if [ -z "${INTEROP_WORK:-}" ]; then
         iproute2 util-linux libgnutls-dane0 libidn12 libnsl2
         bind9 bind9-utils knot procps python3-dnspython python3-cryptography
     )
-    missing=()
-    for package in "${packages[@]}"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
-            missing+=("$package")
-    done
     INTEROP_WORK=$(mktemp -d)
     trap 'rm -rf "$INTEROP_WORK"' EXIT
     # Postfix and Exim read what lies below as users of their own.
     chmod 755 "$INTEROP_WORK"
     mkdir "$INTEROP_WORK/exim"
+    . "$here/packages.sh"
+    install_packages "${packages[@]}"
     apt-get update -qq
-    if [ ${#missing[@]} -gt 0 ]; then
-        # No daemon starts by itself.
-        if [ ! -e /usr/sbin/policy-rc.d ]; then
-            printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-            chmod 755 /usr/sbin/policy-rc.d
-            trap 'rm -rf "$INTEROP_WORK" /usr/sbin/policy-rc.d' EXIT
-        fi
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-    fi
     # Debian lets only one mail server be installed; Exim is unpacked beside Postfix.
     (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
