@@ -59,7 +59,7 @@ fn every_crate_takes_the_workspace_lints() {
     let members = fs::read_dir(root().join("crates"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .chain([root().join("lab"), root().join("xtask")]);
+        .chain(["lab", "xtask", "bench"].map(|member| root().join(member)));
     for member in members {
         let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
         assert!(
@@ -85,7 +85,7 @@ fn the_changelog_has_room_for_what_comes_next() {
 /// Every Rust file of the tree with its text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["crates", "lab", "xtask", "fuzz"] {
+    for folder in ["crates", "lab", "xtask", "fuzz", "bench"] {
         collect(&root().join(folder), &mut found);
     }
     assert!(found.len() > 20, "the tree has moved away from this test");
