@@ -5,5 +5,6 @@ mod tls {
     mod authentication;
     mod handshake;
     mod identity;
+    mod sessions;
     mod support;
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_lc_rs::digest::SHA256;
@@ -32,6 +32,9 @@ use super::Roots;
 use super::TlsFacts;
 use super::TlsFailure;
 use super::TlsVersion;
+use super::sessions::Sessions;
+use super::sessions::Setup;
+use super::sessions::Tickets;
 use super::verifier::HandshakeVerifier;
 use super::verifier::KeyForm;
 use super::verifier::Verdict;
@@ -43,6 +46,8 @@ pub struct TlsClient {
     provider: Arc<CryptoProvider>,
     /// The public authorities' rules.
     public: Arc<WebPkiServerVerifier>,
+    /// What may be resumed.
+    sessions: Arc<Sessions>,
 }
 
 impl TlsClient {
@@ -58,7 +63,11 @@ impl TlsClient {
         )
         .build()
         .map_err(|why| Error::General(why.to_string()))?;
-        Ok(Self { provider, public })
+        Ok(Self {
+            provider,
+            public,
+            sessions: Arc::default(),
+        })
     }
 
     /// Makes a handshake with a mail host, which must meet `requirement`.
@@ -123,53 +132,57 @@ impl TlsClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        let make = || self.setup(requirement, mx_host, key_form);
+        let setup = match key_form {
+            KeyForm::Certificate => self.sessions.setup(mx_host, requirement, now, make),
+            KeyForm::RawKey => make(),
+        };
+        let Setup {
+            verifier,
+            mut config,
+        } = setup.map_err(TlsFailure::Handshake)?;
+        config.time_provider = Arc::new(Passed(now));
+        let name = server_name(requirement, mx_host);
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .map_err(|error| TlsFailure::from_io(&error))?;
+        // The library has had this judged in a full handshake, and not in a resumed one.
+        let verdict = verifier.judge_connection(stream.get_ref().1, now);
+        let verdict = verdict.inspect_err(|_| self.sessions.forget(&verifier))?;
+        let facts = facts(stream.get_ref().1, verdict)?;
+        Ok(TlsSession {
+            stream,
+            facts,
+            clearance: Clearance::for_met(requirement),
+        })
+    }
+
+    /// How handshakes with one host under one requirement are made.
+    fn setup(
+        &self,
+        requirement: &TlsRequirement,
+        mx_host: Option<&DomainName>,
+        key_form: KeyForm,
+    ) -> Result<Setup, Error> {
         let verifier = Arc::new(HandshakeVerifier {
             requirement: requirement.clone(),
             mx_host: mx_host.cloned(),
             key_form,
-            now,
             public: Arc::clone(&self.public),
             algorithms: self.provider.signature_verification_algorithms,
-            verdict: OnceLock::new(),
+            judged: Mutex::default(),
         });
-        let config = self
-            .config(Arc::clone(&verifier), now)
-            .map_err(TlsFailure::Handshake)?;
-        let name = server_name(requirement, mx_host);
-
-        let connected = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await;
-        let verdict = verifier.verdict.get().cloned();
-        match (connected, verdict) {
-            (Ok(stream), Some(Ok(verdict))) => {
-                let facts = facts(stream.get_ref().1, verdict)?;
-                Ok(TlsSession {
-                    stream,
-                    facts,
-                    clearance: Clearance::for_met(requirement),
-                })
-            }
-            (_, Some(Err(failure))) => Err(failure),
-            (Ok(_), None) => Err(TlsFailure::Handshake(Error::NoCertificatesPresented)),
-            (Err(error), Some(Ok(_)) | None) => Err(TlsFailure::from_io(&error)),
-        }
-    }
-
-    /// The configuration of one handshake.
-    fn config(
-        &self,
-        verifier: Arc<HandshakeVerifier>,
-        now: UnixTime,
-    ) -> Result<ClientConfig, Error> {
-        let time = Arc::new(Passed(now));
-        let mut config = ClientConfig::builder_with_details(Arc::clone(&self.provider), time)
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::<HandshakeVerifier>::clone(&verifier))
             .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        Ok(config)
+        config.resumption = match key_form {
+            KeyForm::Certificate => Resumption::store(Arc::new(Tickets::new())),
+            KeyForm::RawKey => Resumption::disabled(),
+        };
+        Ok(Setup { verifier, config })
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use byrnie_dane::Mismatch;
 use byrnie_dane::MismatchKind;
 use rustls::AlertDescription;
 use rustls::CertificateError;
+use rustls::OtherError;
 
 /// Why a handshake did not end in a connection that mail may travel on.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +62,27 @@ impl TlsFailure {
         )
     }
 
-    /// Finds out what the driver's error means, where the certificate itself was not refused.
+    /// What the library is told of a host that does not show what is demanded; read back by
+    /// [`from_io`](Self::from_io).
+    pub(super) fn into_library(self) -> rustls::Error {
+        let judgement = OtherError(Arc::new(self));
+        rustls::Error::InvalidCertificate(CertificateError::Other(judgement))
+    }
+
+    /// Finds out what the driver's error means.
     pub(super) fn from_io(error: &io::Error) -> Self {
         let tls = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::AlertReceived(alert)) => Self::Alert(*alert),
+            Some(
+                error
+                @ rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(ours))),
+            ) => {
+                let judgement = ours.downcast_ref::<Self>().cloned();
+                judgement.unwrap_or_else(|| Self::Handshake(error.clone()))
+            }
             Some(rustls::Error::InvalidCertificate(
                 CertificateError::BadSignature
                 | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },

@@ -11,9 +11,10 @@
 //! | MTA-STS | from a public authority, for the MX host's name | must be made with the leaf's key |
 //! | encrypted, opportunistic | any | must be made with the leaf's key |
 //!
-//! Versions are TLS 1.2 and 1.3, and every cipher suite has forward secrecy (behaviour rule 31). No
-//! session is ever resumed: a resumed session skips the certificate, and so would carry the outcome
-//! of one requirement into another.
+//! Versions are TLS 1.2 and 1.3, and every cipher suite has forward secrecy (behaviour rule 31). A
+//! session of TLS 1.3 is resumed for exactly the host and the requirement that it was made for, and what
+//! the host showed then is judged again: see [`sessions`]. Those of TLS 1.2 are never resumed, as whoever
+//! learns the server's ticket key could read them. Nothing is sent before a handshake has ended.
 
 mod clearance;
 mod client;
@@ -21,6 +22,7 @@ mod facts;
 mod failure;
 mod roots;
 mod server;
+mod sessions;
 mod verifier;
 
 pub use clearance::Clearance;

@@ -1,13 +1,17 @@
-//! The judge of what a host shows, made anew for each handshake.
+//! The judge of what a host shows, under one requirement.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::UnixTime;
 use byrnie_dane::Presented;
 use byrnie_policy::TlsRequirement;
 use rustls::CertificateError;
+use rustls::ClientConnection;
 use rustls::DigitallySignedStruct;
 use rustls::Error;
 use rustls::PeerMisbehaved;
@@ -28,10 +32,7 @@ use super::Authentication;
 use super::CertificateFault;
 use super::TlsFailure;
 
-/// Judges one host under one requirement.
-///
-/// It is made for one handshake and remembers its verdict, so that the verdict cannot be taken for
-/// that of another.
+/// Judges one host under one requirement, which it never exchanges for another.
 #[derive(Debug)]
 pub(super) struct HandshakeVerifier {
     /// What must be proven.
@@ -40,14 +41,20 @@ pub(super) struct HandshakeVerifier {
     pub(super) mx_host: Option<DomainName>,
     /// What the host is asked to show.
     pub(super) key_form: KeyForm,
-    /// When.
-    pub(super) now: UnixTime,
     /// The public authorities' rules.
     pub(super) public: Arc<WebPkiServerVerifier>,
     /// How signatures are checked.
     pub(super) algorithms: WebPkiSupportedAlgorithms,
-    /// What came out.
-    pub(super) verdict: OnceLock<Result<Verdict, TlsFailure>>,
+    /// What came out last, as the same is asked in a handshake and behind it.
+    pub(super) judged: Mutex<Option<Judged>>,
+}
+
+/// A verdict, and about what it is.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    shown: Vec<CertificateDer<'static>>,
+    now: UnixTime,
+    verdict: Verdict,
 }
 
 /// What a host is asked to show of itself. The library lets a client ask for one or the other.
@@ -69,16 +76,42 @@ pub(super) struct Verdict {
 }
 
 impl HandshakeVerifier {
+    /// Judges what the host of a connection has shown, now or when the session began that was resumed.
+    pub(super) fn judge_connection(
+        &self,
+        connection: &ClientConnection,
+        now: UnixTime,
+    ) -> Result<Verdict, TlsFailure> {
+        let shown = connection.peer_certificates().unwrap_or_default();
+        let judged = self.judged().clone();
+        if let Some(judged) = judged
+            && judged.now == now
+            && judged.shown == shown
+        {
+            return Ok(judged.verdict);
+        }
+        match shown.split_first() {
+            Some((leaf, authorities)) => self.judge(leaf, authorities, now),
+            None => Err(TlsFailure::Handshake(Error::NoCertificatesPresented)),
+        }
+    }
+
+    /// What was judged last.
+    fn judged(&self) -> MutexGuard<'_, Option<Judged>> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Judges a chain, the host's own certificate (or its bare key) first.
     fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         authorities: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<Verdict, TlsFailure> {
         let authentication = match &self.requirement {
             TlsRequirement::Opportunistic | TlsRequirement::Encrypt => Authentication::None,
             TlsRequirement::MtaSts { mx_host } => {
-                self.judge_publicly(mx_host, leaf, authorities)
+                self.judge_publicly(mx_host, leaf, authorities, now)
                     .map_err(TlsFailure::Certificate)?;
                 Authentication::PublicAuthority {
                     mx_host: mx_host.clone(),
@@ -96,7 +129,7 @@ impl HandshakeVerifier {
                         Presented::RawKey(SubjectPublicKeyInfoDer::from(leaf.as_ref()))
                     }
                 };
-                byrnie_dane::verify(records, reference, &presented, self.now)
+                byrnie_dane::verify(records, reference, &presented, now)
                     .map(Authentication::Dane)
                     .map_err(TlsFailure::Dane)?
             }
@@ -104,7 +137,7 @@ impl HandshakeVerifier {
         let sts_observed = match (&authentication, &self.mx_host) {
             (Authentication::PublicAuthority { .. }, _) | (_, None) => None,
             (Authentication::None | Authentication::Dane(_), Some(mx_host)) => {
-                self.judge_publicly(mx_host, leaf, authorities).err()
+                self.judge_publicly(mx_host, leaf, authorities, now).err()
             }
         };
         Ok(Verdict {
@@ -119,11 +152,12 @@ impl HandshakeVerifier {
         mx_host: &DomainName,
         leaf: &CertificateDer<'_>,
         authorities: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<(), CertificateFault> {
         let name = DnsName::try_from(mx_host.as_str()).map_err(|_| {
             CertificateFault(Error::InvalidCertificate(CertificateError::NotValidForName))
         })?;
-        let now = std::time::Duration::from_secs(self.now.0);
+        let now = Duration::from_secs(now.0);
         let now = rustls_pki_types::UnixTime::since_unix_epoch(now);
         self.public
             .verify_server_cert(leaf, authorities, &ServerName::DnsName(name), &[], now)
@@ -151,16 +185,19 @@ impl ServerCertVerifier for HandshakeVerifier {
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        _now: rustls_pki_types::UnixTime,
+        now: rustls_pki_types::UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.judge(end_entity, intermediates);
-        match self.verdict.get_or_init(|| verdict) {
-            Ok(_) => Ok(ServerCertVerified::assertion()),
-            Err(TlsFailure::Certificate(fault)) => Err(fault.0.clone()),
-            Err(_) => Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            )),
-        }
+        let now = UnixTime(now.as_secs());
+        let verdict = self
+            .judge(end_entity, intermediates, now)
+            .map_err(TlsFailure::into_library)?;
+        let shown = std::iter::once(end_entity).chain(intermediates);
+        *self.judged() = Some(Judged {
+            shown: shown.map(|shown| shown.clone().into_owned()).collect(),
+            now,
+            verdict,
+        });
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

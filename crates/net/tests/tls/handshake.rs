@@ -145,21 +145,6 @@ async fn the_name_sent_is_the_tlsa_base_under_dane_and_else_the_mx_host() {
 }
 
 #[tokio::test]
-async fn no_session_is_resumed() {
-    let identity = Identity::self_signed(|_| ());
-    let client = client();
-    for (version, _) in BOTH {
-        let acceptor = Host::new(&identity).acceptor(&[version]);
-        for _ in 0..2 {
-            // The support code asserts that the server saw a full handshake.
-            meet_over(&client, &acceptor, &TlsRequirement::Encrypt)
-                .await
-                .unwrap();
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_host_with_a_bare_key_is_met_on_a_connection_of_its_own() {
     let identity = Identity::self_signed(|_| ());
     let host = Host::with_raw_key(&identity.key);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::UnixTime;
@@ -167,6 +168,12 @@ pub(super) fn expired(params: &mut CertificateParams) {
     params.not_after = rcgen::date_time_ymd(2021, 1, 1);
 }
 
+/// Ends a certificate's life so long after [`NOW`].
+pub(super) fn expires_after(params: &mut CertificateParams, lifetime: Duration) {
+    let midnight = rcgen::date_time_ymd(2027, 1, 15);
+    params.not_after = midnight + Duration::from_secs(NOW.0 % 86_400) + lifetime;
+}
+
 /// Certificates, or a bare key, with a key that need not belong to them.
 pub(super) fn show(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> CertifiedKey {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
@@ -252,19 +259,33 @@ pub(super) async fn meet_over(
     acceptor: &TlsAcceptor,
     requirement: &TlsRequirement,
 ) -> Result<TlsSession<DuplexStream>, TlsFailure> {
+    let (outcome, kind) = meet_at(client, acceptor, requirement, &host_name(), NOW).await;
+    // Whoever is refused learns it in the handshake, and never gets as far as its own greeting.
+    assert_eq!(kind, outcome.is_ok().then_some(HandshakeKind::Full));
+    outcome
+}
+
+/// The same at a time, with a host; also gives the kind of handshake that the server saw to its end.
+pub(super) async fn meet_at(
+    client: &TlsClient,
+    acceptor: &TlsAcceptor,
+    requirement: &TlsRequirement,
+    mx_host: &DomainName,
+    now: UnixTime,
+) -> (
+    Result<TlsSession<DuplexStream>, TlsFailure>,
+    Option<HandshakeKind>,
+) {
     let (ours, theirs) = tokio::io::duplex(BUFFER_OCTETS);
     let acceptor = acceptor.clone();
     let server = tokio::spawn(async move { greet(&acceptor, theirs).await });
-    let mut outcome = client.handshake(ours, requirement, &host_name(), NOW).await;
+    let mut outcome = client.handshake(ours, requirement, mx_host, now).await;
     if let Ok(session) = &mut outcome {
         let mut greeting = [0; 5];
         session.stream.read_exact(&mut greeting).await.unwrap();
         assert_eq!(&greeting, b"hello");
     }
-    // Whoever is refused learns it in the handshake, and never gets as far as its own greeting.
-    let expected = outcome.is_ok().then_some(HandshakeKind::Full);
-    assert_eq!(server.await.unwrap(), expected);
-    outcome
+    (outcome, server.await.unwrap())
 }
 
 /// Accepts one connection and greets; says what kind of handshake it was, if there was one.
