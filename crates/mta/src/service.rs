@@ -44,6 +44,7 @@ use crate::StoredPolicies;
 use crate::acceptance::Acceptance;
 use crate::bounce::Bouncer;
 use crate::delivery::Courier;
+use crate::delivery::DownAddresses;
 use crate::delivery::SmtpOffer;
 use crate::judge::Judge;
 use crate::policy_cache;
@@ -309,13 +310,16 @@ where
     S: Spool,
     C: Clock,
 {
+    let down = Arc::new(DownAddresses::new(config.queue.retry.wait_min));
     let courier = Courier {
         decide: judge,
         offer: SmtpOffer {
             pool: Arc::clone(pool),
             spool: Arc::clone(&parts.store),
             metrics: Arc::clone(&parts.metrics),
+            down: Arc::clone(&down),
         },
+        down,
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&parts.metrics),
         port: config.route.port().unwrap_or(config.mx_port),

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::AddressOrder;
 use super::Decide;
 use super::Deliver;
+use super::DownAddresses;
 use super::Failure;
 use super::FailureClass;
 use super::Fate;
@@ -59,6 +60,8 @@ pub(crate) struct Courier<D, O, C> {
     pub(crate) addresses: AddressOrder,
     /// Where mail goes next, also mail that was accepted when it went elsewhere.
     pub(crate) route: Arc<Route>,
+    /// Which of them did not answer lately.
+    pub(crate) down: Arc<DownAddresses>,
     /// What senders were promised.
     pub(crate) guarantees: Vec<Guarantee>,
 }
@@ -80,8 +83,8 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
 
         let mut attempt = Attempt::new(claim, &ruling);
         match decision.verdict {
-            Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, decision),
-            Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, decision),
+            Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, &why(decision)),
+            Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, &why(decision)),
             Verdict::Dane | Verdict::MtaSts | Verdict::Encrypt | Verdict::Opportunistic => {
                 self.try_hosts(&mut attempt, decision).await;
             }
@@ -100,20 +103,23 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
     /// taken too long.
     async fn try_hosts(&self, attempt: &mut Attempt<'_>, decision: &Decision) {
         let begun = Instant::now();
-        let hosts = hosts_to_try(decision.usable_hosts(), &mut fastrand::Rng::new());
+        let mut hosts = hosts_to_try(decision.usable_hosts(), &mut fastrand::Rng::new());
         if hosts.len() < decision.usable_hosts().count() {
             attempt.passed_over();
         }
+        // Stable, so that preferences count among those that may answer.
+        hosts.sort_by_key(|(host, _)| self.is_down(host));
+        let is_last_attempt = self.clock.now() >= attempt.claim.expires_at;
+        if !is_last_attempt && hosts.first().is_some_and(|(host, _)| self.is_down(host)) {
+            return attempt.without_host(AttemptOutcome::Deferred, &down_lately());
+        }
         for (host, requirement) in hosts {
-            let addresses = self.addresses.sort(&host.addresses).into_iter();
             let mut target = Target {
                 host: match self.route.next_hop(&attempt.claim.next_hop) {
                     MailDomain::Name(_) => Some(host.host.clone()),
                     MailDomain::Literal(_) => None,
                 },
-                addresses: addresses
-                    .map(|address| SocketAddr::new(address, self.port))
-                    .collect(),
+                addresses: self.addresses(host),
                 requirement: requirement.clone(),
             };
             while !target.addresses.is_empty() {
@@ -134,6 +140,23 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
             }
         }
         attempt.no_host_is_left(decision);
+    }
+
+    /// Where to connect, those last that did not answer lately.
+    fn addresses(&self, host: &HostDecision) -> Vec<SocketAddr> {
+        let sorted = self.addresses.sort(&host.addresses).into_iter();
+        let mut addresses: Vec<SocketAddr> = sorted
+            .map(|address| SocketAddr::new(address, self.port))
+            .collect();
+        addresses.sort_by_key(|address| self.down.is_down(*address));
+        addresses
+    }
+
+    /// Whether none of a host's addresses answered lately.
+    fn is_down(&self, host: &HostDecision) -> bool {
+        let addresses = self.addresses(host);
+        let first = addresses.first();
+        first.is_some_and(|address| self.down.is_down(*address))
     }
 }
 
@@ -175,9 +198,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// No host may be tried: the decision says why.
-    fn without_host(&mut self, outcome: AttemptOutcome, decision: &Decision) {
-        let reply = decision.reply().unwrap_or_else(no_host);
+    /// No host is tried: `reply` says why.
+    fn without_host(&mut self, outcome: AttemptOutcome, reply: &Reply) {
         let trouble = Trouble {
             reply: reply.clone(),
             host: None,
@@ -301,7 +323,7 @@ impl<'a> Attempt<'a> {
     fn no_host_is_left(&mut self, decision: &Decision) {
         let (host, reply, lacking) = match self.passed.take() {
             Some((host, failure)) => (host, failure.reply, self.all_lack),
-            None => (None, decision.reply().unwrap_or_else(no_host), false),
+            None => (None, why(decision), false),
         };
         let trouble = Trouble { reply, host };
         self.settle(|| {
@@ -446,10 +468,19 @@ impl Offered {
     }
 }
 
-/// A decision that names no host and no reason.
-fn no_host() -> Reply {
-    let status = EnhancedStatus::new(4, 4, 0);
-    Reply::new(451, status, "no host could be tried")
+/// Why a decision names no host.
+fn why(decision: &Decision) -> Reply {
+    decision.reply().unwrap_or_else(|| {
+        let status = EnhancedStatus::new(4, 4, 0);
+        Reply::new(451, status, "no host could be tried")
+    })
+}
+
+/// Every host is down as far as is known, and not asked again so soon.
+fn down_lately() -> Reply {
+    let status = EnhancedStatus::new(4, 4, 1);
+    let text = "no host of the domain answered a short while ago";
+    Reply::new(451, status, text)
 }
 
 /// A host that said nothing about a recipient.

@@ -5,6 +5,7 @@
 
 mod body;
 mod courier;
+mod down;
 mod offer;
 mod order;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use byrnie_store::Receipt;
 use byrnie_store::TlsReceipt;
 
 pub(crate) use self::courier::Courier;
+pub(crate) use self::down::DownAddresses;
 pub(crate) use self::offer::SmtpOffer;
 pub use self::order::AddressOrder;
 

@@ -24,6 +24,7 @@ use byrnie_store::Claim;
 use byrnie_store::Spool;
 use byrnie_store::TlsReceipt;
 
+use super::DownAddresses;
 use super::Failure;
 use super::FailureClass;
 use super::Offer;
@@ -42,6 +43,8 @@ pub(crate) struct SmtpOffer<S, C> {
     pub(crate) spool: Arc<S>,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Where it is remembered who did not answer.
+    pub(crate) down: Arc<DownAddresses>,
 }
 
 impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
@@ -52,7 +55,7 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
             requirement,
         } = target;
         let reached = self.pool.reach(host.as_ref(), addresses, requirement).await;
-        let mut unreached: Vec<(SocketAddr, Failure)> = failures(reached.failed);
+        let mut unreached = self.failures(reached.failed);
         let Some(lease) = reached.lease else {
             return Offered {
                 unreached,
@@ -65,7 +68,7 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
                 self.metrics.replaced();
                 let anew = self.pool.reach_anew(lease, host.as_ref(), requirement);
                 let reached = anew.await;
-                unreached.extend(failures(reached.failed));
+                unreached.extend(self.failures(reached.failed));
                 match reached.lease {
                     // A new connection is never found to have been closed before.
                     Some(lease) => self.send_to_all(claim, lease).await.ok(),
@@ -78,9 +81,22 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
 }
 
 impl<S: Spool, C: Clock> SmtpOffer<S, C> {
+    /// Why addresses could not be reached; those that did not answer are remembered.
+    fn failures(&self, unreached: Vec<Unreached>) -> Vec<(SocketAddr, Failure)> {
+        let unreached = unreached.into_iter();
+        let failures = unreached.map(|Unreached { address, error }| {
+            if error.is_silence() {
+                self.down.failed(address);
+            }
+            (address, failure(&error))
+        });
+        failures.collect()
+    }
+
     /// Sends the message as often as it takes to name all recipients.
     async fn send_to_all(&self, claim: &Claim, mut lease: Lease) -> Result<Session, Closed> {
         let channel = lease.channel();
+        self.down.answered(channel.address);
         let mut session = Session {
             address: channel.address,
             tls: None,
@@ -132,14 +148,6 @@ impl<S: Spool, C: Clock> SmtpOffer<S, C> {
 
 /// A kept connection that the host had closed before it was told anything.
 struct Closed(Lease);
-
-/// Why addresses could not be reached.
-fn failures(unreached: Vec<Unreached>) -> Vec<(SocketAddr, Failure)> {
-    let unreached = unreached.into_iter();
-    unreached
-        .map(|Unreached { address, error }| (address, failure(&error)))
-        .collect()
-}
 
 /// What the host is told about the message.
 fn transaction(claim: &Claim, recipients: Vec<Mailbox>) -> Transaction {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::MailDomain;
+use byrnie_net::clock::Clock;
 use byrnie_policy::Decision;
 use byrnie_policy::HostDecision;
 use byrnie_policy::HostVerdict;
@@ -28,6 +29,7 @@ use super::AddressOrder;
 use super::Courier;
 use super::Decide;
 use super::Deliver;
+use super::DownAddresses;
 use super::Failure;
 use super::FailureClass;
 use super::Fate;
@@ -435,6 +437,44 @@ async fn a_smart_host_s_promises_count_for_all_mail() {
 }
 
 #[tokio::test]
+async fn hosts_that_did_not_answer_lately_are_tried_last() {
+    let world = World::new()
+        .domain(
+            "one.example",
+            &[
+                host("mx1.example", 10, "192.0.2.1"),
+                host("mx2.example", 20, "192.0.2.2"),
+            ],
+        )
+        .fails("192.0.2.1", FailureClass::NextHost, "451 4.4.1 no")
+        .fails("192.0.2.2", FailureClass::NextHost, "451 4.4.1 no");
+    world.goes_down("192.0.2.1");
+    world.deliver("one.example").await;
+    assert_eq!(world.tried(), ["192.0.2.2", "192.0.2.1"]);
+}
+
+/// The memory puts off and does nothing else: neither is another host used, nor is less demanded.
+#[tokio::test]
+async fn mail_waits_while_no_host_answers_but_is_tried_at_the_end_of_its_time() {
+    let world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .accepts("192.0.2.1");
+    world.goes_down("192.0.2.1");
+    let mut claim = world.claim(&["a@one.example"]).await;
+    let report = world.courier.deliver(&claim).await;
+    assert!(fates(&report).starts_with("deferred 451 4.4.1"));
+    assert_eq!(report.receipts[0].outcome, AttemptOutcome::Deferred);
+    assert_eq!(report.floor, Some(Strength::MtaSts));
+    assert!(world.tried().is_empty());
+
+    claim.expires_at = world.courier.clock.now();
+    let report = world.courier.deliver(&claim).await;
+    assert_eq!(fates(&report), "delivered");
+    let demanded = &world.offer.targets.lock().unwrap()[0].requirement.tls;
+    assert_eq!(demanded.strength(), Strength::MtaSts);
+}
+
+#[tokio::test]
 async fn clear_text_after_a_failure_of_tls_is_kept_in_the_receipt() {
     let offered = Session {
         fell_back_after: Some(String::from("handshake: no common cipher suite")),
@@ -501,6 +541,7 @@ impl World {
             metrics: Arc::new(Metrics::new()),
             port: 25,
             addresses: AddressOrder::default(),
+            down: Arc::new(DownAddresses::new(Duration::from_secs(300))),
             route: Arc::default(),
             guarantees: vec![],
         };
@@ -567,6 +608,11 @@ impl World {
         let address = address.parse().unwrap();
         self.offer.offers.lock().unwrap().insert(address, offered);
         self
+    }
+
+    fn goes_down(&self, address: &str) {
+        let address = SocketAddr::new(address.parse().unwrap(), 25);
+        self.courier.down.failed(address);
     }
 
     async fn claim(&self, recipients: &[&str]) -> Claim {

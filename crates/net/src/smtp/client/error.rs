@@ -80,6 +80,22 @@ impl AttemptError {
         }
     }
 
+    /// Whether nobody seems to be there: no connection, or one on which nothing is said.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        let silent = match &self.fault {
+            AttemptFault::Network(_) | AttemptFault::Timeout(_) => true,
+            AttemptFault::Server(_)
+            | AttemptFault::Unsupported(_)
+            | AttemptFault::StartTlsNotOffered
+            | AttemptFault::StartTlsRefused(_)
+            | AttemptFault::Tls(_)
+            | AttemptFault::Message(_)
+            | AttemptFault::Crowded => false,
+        };
+        silent && matches!(self.phase, ClientPhase::Connect | ClientPhase::Greeting)
+    }
+
     /// The result type for a TLS report, if this is one of TLS's failures: RFC 8460, Section 4.3.
     #[must_use]
     pub fn result_type(&self) -> Option<&'static str> {
