@@ -88,6 +88,12 @@ impl MailHost {
         self.shared.conducts.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// From the next command on, nothing is wrong with the host.
+    pub fn mend(&self) {
+        let conduct = self.shared.conduct.lock();
+        conduct.unwrap_or_else(PoisonError::into_inner).fault = None;
+    }
+
     /// The sessions that are open now.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -192,8 +198,20 @@ pub enum MailFault {
     Greeting(&'static str),
     /// It closes the connection without a word.
     Drop,
+    /// It takes connections and never says anything.
+    Silent,
+    /// It writes one octet of its replies a second.
+    OctetBySecond,
     /// It closes the connection in the middle of the message.
     DropInData,
+    /// It resets the connection in the middle of the message.
+    ResetInData,
+    /// It takes a message over and closes the connection before it says so.
+    TakeWithoutReply,
+    /// It closes the connection after each message, without a word.
+    CloseWhenIdle,
+    /// It turns a second message on the same connection away with 421.
+    OneMessage,
     /// It takes a recipient only when it is asked for it a second time.
     Greylist,
     /// It answers RCPT with this line.
@@ -264,11 +282,22 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         return;
     };
     let mut session = Session::new(Arc::clone(&shared), peer);
-    let greeting = match shared.conduct().fault {
+    let conduct = shared.conduct();
+    let greeting = match conduct.fault {
         Some(MailFault::Drop) => return,
+        Some(MailFault::Silent) => {
+            // Until the client has had enough.
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            return;
+        }
         Some(MailFault::Greeting(line)) => format!("{line}\r\n"),
         Some(
-            MailFault::DropInData
+            MailFault::OctetBySecond
+            | MailFault::DropInData
+            | MailFault::ResetInData
+            | MailFault::TakeWithoutReply
+            | MailFault::CloseWhenIdle
+            | MailFault::OneMessage
             | MailFault::Greylist
             | MailFault::ReplyToRecipient(_)
             | MailFault::ReplyToMessage(_)
@@ -278,11 +307,13 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         | None => format!("220 {} ESMTP lab\r\n", shared.name),
     };
     // Whatever breaks the connection from here on is the client's own business.
-    if stream.write_all(greeting.as_bytes()).await.is_err() || !greeting.starts_with("220") {
+    if say(&mut stream, &greeting, &conduct).await.is_err() || !greeting.starts_with("220") {
         return;
     }
-    let Ok(End::StartTls(acceptor)) = session.run(&mut stream).await else {
-        return;
+    let acceptor = match session.run(&mut stream).await {
+        Ok(End::StartTls(acceptor)) => acceptor,
+        Ok(End::Reset) => return reset(&stream),
+        Ok(End::Closed) | Err(_) => return,
     };
     let Ok(mut stream) = acceptor.accept(stream).await else {
         return;
@@ -293,14 +324,42 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         sni: tls.server_name().map(String::from),
     });
     session.forget();
-    let _ = session.run(&mut stream).await;
+    if let Ok(End::Reset) = session.run(&mut stream).await {
+        return reset(stream.get_ref().0);
+    }
     let _ = stream.shutdown().await;
+}
+
+/// Has the connection reset when it is dropped.
+fn reset(stream: &TcpStream) {
+    // Without this it is closed, which the scenario then shows.
+    let _ = stream.set_zero_linger();
+}
+
+/// Writes a reply as fast as the host wants.
+async fn say<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    reply: &str,
+    conduct: &Conduct,
+) -> io::Result<()> {
+    if conduct.fault != Some(MailFault::OctetBySecond) {
+        stream.write_all(reply.as_bytes()).await?;
+        return stream.flush().await;
+    }
+    for octet in reply.bytes() {
+        stream.write_all(&[octet]).await?;
+        stream.flush().await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
 }
 
 /// How a stretch of a session ends.
 enum End {
     /// The client is gone, or was sent away.
     Closed,
+    /// The connection is to be reset.
+    Reset,
     /// The handshake comes next.
     StartTls(TlsAcceptor),
 }
@@ -321,6 +380,8 @@ struct Session {
     recipients: Vec<String>,
     /// What BDAT has brought so far.
     chunks: Vec<u8>,
+    /// Messages that were taken over.
+    messages: usize,
 }
 
 impl Session {
@@ -333,6 +394,7 @@ impl Session {
             reverse_path: None,
             recipients: Vec::new(),
             chunks: Vec::new(),
+            messages: 0,
         }
     }
 
@@ -355,15 +417,14 @@ impl Session {
                 return Ok(End::Closed);
             };
             let conduct = self.shared.conduct();
-            if let Some(MailFault::Slow(wait)) = conduct.fault {
-                tokio::time::sleep(wait).await;
-            }
             let text = String::from_utf8_lossy(&line).into_owned();
             let (verb, rest) = text.split_once(' ').unwrap_or((&text, ""));
-            let reply = match verb.to_ascii_uppercase().as_str() {
-                "EHLO" if conduct.fault == Some(MailFault::EndlessReply) => {
-                    return endless(&mut stream).await;
-                }
+            let verb = verb.to_ascii_uppercase();
+            if let Some(end) = self.goes_wrong(&verb, &mut stream, &conduct).await? {
+                return Ok(end);
+            }
+            let messages = self.messages;
+            let reply = match verb.as_str() {
                 "EHLO" => {
                     self.forget();
                     self.capabilities(&conduct)
@@ -374,7 +435,7 @@ impl Session {
                 }
                 "STARTTLS" => match self.start_tls(&conduct) {
                     (reply, Some(acceptor)) => {
-                        stream.write_all(reply.as_bytes()).await?;
+                        say(&mut stream, &reply, &conduct).await?;
                         return Ok(End::StartTls(acceptor));
                     }
                     (reply, None) => reply,
@@ -409,8 +470,46 @@ impl Session {
                 }
                 _ => String::from("500 5.5.1 what?\r\n"),
             };
-            stream.write_all(reply.as_bytes()).await?;
-            stream.flush().await?;
+            let took = self.messages > messages;
+            if took && conduct.fault == Some(MailFault::TakeWithoutReply) {
+                return Ok(End::Closed);
+            }
+            say(&mut stream, &reply, &conduct).await?;
+            if took && conduct.fault == Some(MailFault::CloseWhenIdle) {
+                return Ok(End::Closed);
+            }
+        }
+    }
+
+    /// What a faulty host does instead of serving a command; `None` if it serves it.
+    async fn goes_wrong<S>(
+        &self,
+        verb: &str,
+        stream: &mut BufReader<S>,
+        conduct: &Conduct,
+    ) -> io::Result<Option<End>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match (conduct.fault.as_ref(), verb) {
+            (Some(MailFault::Slow(wait)), _) => {
+                tokio::time::sleep(*wait).await;
+                Ok(None)
+            }
+            (Some(MailFault::EndlessReply), "EHLO") => endless(stream).await.map(Some),
+            (Some(MailFault::OneMessage), "MAIL") if self.messages > 0 => {
+                let reply = "421 4.7.0 one message is enough for one connection\r\n";
+                say(stream, reply, conduct).await?;
+                Ok(Some(End::Closed))
+            }
+            (Some(MailFault::ResetInData), "DATA" | "BDAT") => {
+                if verb == "DATA" {
+                    say(stream, "354 go ahead\r\n", conduct).await?;
+                }
+                stream.read_exact(&mut [0; 64]).await?;
+                Ok(Some(End::Reset))
+            }
+            (_, _) => Ok(None),
         }
     }
 
@@ -535,6 +634,7 @@ impl Session {
             id,
         });
         self.forget();
+        self.messages += 1;
         String::from("250 2.0.0 taken over by the lab\r\n")
     }
 }

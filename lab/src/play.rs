@@ -9,6 +9,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::LabError;
 use crate::dns::dns_name;
 use crate::event::Attempt;
@@ -16,12 +18,14 @@ use crate::event::Event;
 use crate::inbox::Inbox;
 use crate::inject::Injector;
 use crate::inject::Mail;
+use crate::inject::Submission;
 use crate::report::Check;
 use crate::report::Line;
 use crate::report::LineKind;
 use crate::report::ScenarioResult;
 use crate::report::Verdict;
 use crate::scenario::Case;
+use crate::scenario::Copies;
 use crate::scenario::Expected;
 use crate::scenario::Protection;
 use crate::scenario::Scenario;
@@ -47,6 +51,7 @@ pub(crate) async fn play(
         checks: Vec::new(),
         sent: HashMap::new(),
         withheld: Vec::new(),
+        arrived: 0,
         limits: Limits {
             settle: SETTLE_MAX,
             returned: RETURN_MAX,
@@ -64,6 +69,7 @@ pub(crate) async fn play(
         title: scenario.title,
         story: player.story,
         checks: player.checks,
+        arrived: player.arrived,
     }
 }
 
@@ -75,6 +81,8 @@ struct Sent {
     queue_id: String,
     /// Events that the story has told of.
     told: usize,
+    /// When it was handed in.
+    at: Instant,
 }
 
 /// What the lab makes of a message's events.
@@ -111,6 +119,8 @@ struct Player<'a> {
     sent: HashMap<&'static str, Sent>,
     /// Marks of messages that must not have arrived anywhere, even at the end.
     withheld: Vec<(&'static str, String)>,
+    /// Messages that have arrived, and each copy of one.
+    arrived: usize,
     /// How long is waited for what.
     limits: Limits,
 }
@@ -133,6 +143,7 @@ impl Player<'_> {
                     if let Err(reply) = self.send(case).await {
                         refused.insert(case.to, reply);
                     }
+                    self.crowd(case).await?;
                 }
                 for case in &cases {
                     let got = match refused.remove(case.to) {
@@ -188,6 +199,7 @@ impl Player<'_> {
             headers: case.headers,
             padding: 0,
         };
+        let at = Instant::now();
         if let Err(error) = self.injector.inject(&mail).await {
             let text = format!("to {}, not taken: {error}", case.to);
             self.tell(LineKind::Sent, text);
@@ -223,8 +235,32 @@ impl Player<'_> {
             mail,
             queue_id,
             told,
+            at,
         };
         self.sent.insert(case.to, sent);
+        Ok(())
+    }
+
+    /// Hands messages in that nobody asks about.
+    async fn crowd(&mut self, case: &Case) -> Result<(), LabError> {
+        let (_, domain) = case.to.split_once('@').unwrap_or_default();
+        for number in 0..case.crowd {
+            let id = format!("{}-crowd-{number}", self.name);
+            let mail = Mail {
+                from: format!("{id}@{SENDER_DOMAIN}"),
+                id,
+                to: vec![format!("crowd{number}@{domain}")],
+                submission: Submission::Clear,
+                parameters: "",
+                headers: "",
+                padding: 0,
+            };
+            let taken = self.injector.inject(&mail).await;
+            taken.map_err(|error| LabError::Subject(format!("took no crowd: {error}")))?;
+        }
+        if case.crowd > 0 {
+            self.tell(LineKind::Sent, format!("{} more to {domain}", case.crowd));
+        }
         Ok(())
     }
 
@@ -253,16 +289,29 @@ impl Player<'_> {
     }
 
     /// Looks at what arrived, as the receiving host saw it.
-    fn delivered(&self, case: &Case, events: &[Event]) -> Got {
+    fn delivered(&mut self, case: &Case, events: &[Event]) -> Got {
         let Some(sent) = self.sent.get(case.to) else {
             return Got::Nothing;
         };
         let arrived = self
             .inbox
             .find(|received| received.id.as_ref() == Some(&sent.mail.id));
-        let [received] = arrived.as_slice() else {
-            return Got::Wrong(format!("it arrived {} times", arrived.len()));
+        self.arrived += arrived.len();
+        let copies_max = match case.copies {
+            Copies::One => 1,
+            Copies::OneForEachAttempt => attempts(events),
         };
+        let received = match arrived.as_slice() {
+            [received, ..] if arrived.len() <= copies_max => received,
+            [] | [..] => return Got::Wrong(format!("it arrived {} times", arrived.len())),
+        };
+        let (sent_at, arrived_at) = (sent.at, received.at);
+        if case
+            .within
+            .is_some_and(|within| arrived_at > sent_at + within)
+        {
+            return Got::Wrong(format!("it took {:?}", arrived_at - sent_at));
+        }
         let Some(attempt) = successful_attempt(events) else {
             return Got::Wrong(String::from("no attempt is said to have delivered it"));
         };
@@ -286,7 +335,11 @@ impl Player<'_> {
         if !received.reverse_path.contains(case.parameters) {
             return Got::Wrong(format!("it arrived without {}", case.parameters));
         }
-        if !received.message.ends_with(sent.mail.body().as_bytes()) {
+        let body = sent.mail.body();
+        if arrived
+            .iter()
+            .any(|copy| !copy.message.ends_with(body.as_bytes()))
+        {
             return Got::Wrong(String::from("its body was changed"));
         }
         let demanded = attempt.demanded.to_lowercase();
@@ -529,6 +582,12 @@ fn successful_attempt(events: &[Event]) -> Option<&Attempt> {
     })
 }
 
+/// How many hosts were tried.
+fn attempts(events: &[Event]) -> usize {
+    let tried = |event: &&Event| matches!(event, Event::Attempted(_));
+    events.iter().filter(tried).count()
+}
+
 /// One attempt, for people.
 pub(crate) fn tried(attempt: &Attempt) -> String {
     let Attempt {
@@ -597,7 +656,7 @@ pub(crate) const SENDER_DOMAIN: &str = "home.test";
 const ACCEPT_MAX: Duration = Duration::from_secs(10);
 
 /// How long a message may take to its end or to its first wait.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a message may take back to its sender.
 const RETURN_MAX: Duration = Duration::from_secs(20);

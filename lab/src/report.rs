@@ -95,6 +95,9 @@ pub struct ScenarioResult {
     pub story: Vec<Line>,
     /// One for each message, and for each other thing that was looked at.
     pub checks: Vec<Check>,
+    /// Messages that arrived, and each copy of one.
+    #[serde(skip)]
+    pub arrived: usize,
 }
 
 impl ScenarioResult {
@@ -321,6 +324,7 @@ mod tests {
                 text: String::from("to a@b"),
             }],
             checks,
+            arrived: 0,
         }
     }
 

@@ -41,6 +41,10 @@ pub struct SubjectPlan {
     pub folder: PathBuf,
     /// The least level of what it logs.
     pub log_level: &'static str,
+    /// When a message goes back to its sender.
+    pub lifetime: &'static str,
+    /// How many receipts it keeps.
+    pub max_receipts: u32,
     /// What its environment has besides the lab's own.
     pub environment: Vec<(&'static str, OsString)>,
 }
@@ -48,8 +52,8 @@ pub struct SubjectPlan {
 impl SubjectPlan {
     /// The configuration file. All keys that the lab knows of stand here and nowhere else.
     ///
-    /// The queue tries again soon, so that a scenario sees retries, and does not give up while a lab
-    /// runs. The times of the DNS leave room for a machine that is busy with other things.
+    /// The queue tries again soon, so that a scenario sees retries, and gives up when most scenarios
+    /// are over. The times of the DNS leave room for a machine that is busy with other things.
     #[must_use]
     pub fn configuration(&self) -> String {
         let Self {
@@ -61,6 +65,8 @@ impl SubjectPlan {
             https_port,
             folder,
             log_level,
+            lifetime,
+            max_receipts,
             environment: _,
         } = self;
         let folder = folder.display();
@@ -99,7 +105,8 @@ spool = "{folder}/spool"
 retry_min = "300ms"
 retry_max = "1s"
 retry_factor = 2.0
-lifetime = "10m"
+lifetime = "{lifetime}"
+max_receipts = {max_receipts}
 
 [log]
 format = "json"

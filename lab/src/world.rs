@@ -116,6 +116,8 @@ impl World {
             https_port: self.https_port,
             folder: self.folder.path().to_path_buf(),
             log_level: "info,byrnie::decision=debug,byrnie::queue=debug",
+            lifetime: "25s",
+            max_receipts: 1_000_000,
             environment: Vec::new(),
         })
     }
@@ -397,6 +399,15 @@ impl Site {
     /// There is no such host.
     pub fn set_conduct(&mut self, name: &str, conduct: Conduct) -> Result<(), LabError> {
         self.placed_mail_host(name)?.host.set_conduct(conduct);
+        Ok(())
+    }
+
+    /// From now on, nothing is wrong with a mail host.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub fn mend_mail_host(&mut self, name: &str) -> Result<(), LabError> {
+        self.placed_mail_host(name)?.host.mend();
         Ok(())
     }
 

@@ -65,6 +65,10 @@ impl Bed {
         }
         sinks.settle().await?;
         let mut plan = world.subject_plan()?;
+        // Nothing may go back for its age alone, and nothing make the spool large that is not mail.
+        plan.log_level = "info";
+        plan.lifetime = "1h";
+        plan.max_receipts = 1_000;
         prepare(&mut plan)?;
         let address = plan.smtp;
         let subject = Subject::start(program, plan).await?;

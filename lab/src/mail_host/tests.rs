@@ -102,6 +102,58 @@ async fn each_fault_shows_where_it_must() {
 }
 
 #[tokio::test]
+async fn a_fault_about_connections_shows_in_the_second_message() {
+    // What the end of the data is answered by, and a second MAIL on the same connection; and how many messages the host has.
+    for (fault, end, again, taken) in [
+        (Some(MailFault::TakeWithoutReply), "", "", 1),
+        (Some(MailFault::ResetInData), "", "", 0),
+        (Some(MailFault::CloseWhenIdle), "250", "", 1),
+        (Some(MailFault::OneMessage), "250", "421", 1),
+        (None, "250", "250", 1),
+    ] {
+        let conduct = Conduct {
+            fault: fault.clone(),
+            ..Conduct::clear()
+        };
+        let bench = Bench::start(move |_| conduct.clone()).await;
+        let mut client = bench.client().await;
+        client.say("EHLO c", "250").await;
+        client.say("MAIL FROM:<a@b>", "250").await;
+        client.say("RCPT TO:<c@d>", "250").await;
+        client.say("DATA", "354").await;
+        let text = format!("{}\r\n.", "text ".repeat(20));
+        assert_eq!(client.ask(&text).await, end, "{fault:?}");
+        assert_eq!(client.ask("MAIL FROM:<a@b>").await, again, "{fault:?}");
+        assert_eq!(bench.inbox.find(|_| true).len(), taken, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_host_says_nothing_and_a_dripping_one_little() {
+    for (fault, octets) in [(MailFault::Silent, 0), (MailFault::OctetBySecond, 1)] {
+        let conduct = Conduct::clear().with_fault(fault.clone());
+        let bench = Bench::start(move |_| conduct.clone()).await;
+        let client = bench.client_ungreeted().await;
+        let mut stream = client.stream.into_inner();
+        let mut got = [0; 100];
+        let first = tokio::time::timeout(Duration::from_millis(900), stream.read(&mut got)).await;
+        assert_eq!(first.map_or(0, Result::unwrap), octets, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_greylisting_host_takes_a_recipient_at_the_second_attempt() {
+    let conduct = Conduct::clear().with_fault(MailFault::Greylist);
+    let bench = Bench::start(move |_| conduct.clone()).await;
+    let mut client = bench.client().await;
+    client.say("EHLO c", "250").await;
+    client.say("MAIL FROM:<a@b>", "250").await;
+    for (recipient, code) in [("<c@d>", "450"), ("<e@d>", "450"), ("<c@d>", "250")] {
+        client.say(&format!("RCPT TO:{recipient}"), code).await;
+    }
+}
+
+#[tokio::test]
 async fn an_endless_reply_does_not_end() {
     let conduct = Conduct::clear().with_fault(MailFault::EndlessReply);
     let bench = Bench::start(move |_| conduct.clone()).await;

@@ -156,6 +156,33 @@ async fn the_reasons_of_the_decision_are_looked_at() {
     }
 }
 
+#[tokio::test]
+async fn copies_count_against_attempts_and_time_against_the_limit() {
+    let case = Case::new("user@puppet.test", Expected::Delivered(Protection::Dane));
+    let copies = Case {
+        copies: Copies::OneForEachAttempt,
+        ..case.clone()
+    };
+    for (script, verdict) in [
+        (&[DANE, DANE, DELIVERED] as &[&str], Verdict::AsItMust),
+        (&[DANE, DELIVERED], Verdict::Otherwise),
+    ] {
+        let got = play_one(copies.clone(), script, Really::Twice).await;
+        assert_eq!(got, verdict, "{script:?}");
+    }
+    for (within, verdict) in [
+        (Duration::from_secs(10), Verdict::AsItMust),
+        (Duration::ZERO, Verdict::Otherwise),
+    ] {
+        let prompt = Case {
+            within: Some(within),
+            ..case.clone()
+        };
+        let got = play_one(prompt, &[DANE, DELIVERED], Really::OverTls).await;
+        assert_eq!(got, verdict, "{within:?}");
+    }
+}
+
 async fn check(expected: Expected, script: &[&str], really: Really, verdict: Verdict) {
     let case = Case {
         host: Some("mx.puppet.test"),
@@ -189,6 +216,7 @@ async fn play_one(case: Case, script: &[&str], really: Really) -> Verdict {
         checks: Vec::new(),
         sent: HashMap::new(),
         withheld: Vec::new(),
+        arrived: 0,
         limits: Limits {
             settle: Duration::from_secs(10),
             returned: Duration::from_millis(50),

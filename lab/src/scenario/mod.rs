@@ -6,10 +6,12 @@
 mod dane;
 mod dns;
 mod guarantee;
+mod misbehaviour;
 mod smtp;
 mod sts;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -38,6 +40,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(dns::scenarios());
     all.extend(sts::scenarios());
     all.extend(smtp::scenarios());
+    all.extend(misbehaviour::scenarios());
     all.extend(guarantee::scenarios());
     all
 }
@@ -83,6 +86,21 @@ pub struct Case {
     pub parameters: &'static str,
     /// More header lines.
     pub headers: &'static str,
+    /// How often it may arrive.
+    pub copies: Copies,
+    /// How soon it must have arrived, if that is asked.
+    pub within: Option<Duration>,
+    /// How many more messages go to the same domain right after it, which nobody asks about.
+    pub crowd: usize,
+}
+
+/// How often a message may arrive.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Copies {
+    /// Once.
+    One,
+    /// Once for each attempt: the host never said that it had the message (RFC 1047).
+    OneForEachAttempt,
 }
 
 impl Case {
@@ -97,6 +115,9 @@ impl Case {
             submission: Submission::Clear,
             parameters: "",
             headers: "",
+            copies: Copies::One,
+            within: None,
+            crowd: 0,
         }
     }
 

@@ -155,7 +155,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// A signed domain with one host that satisfies its TLSA record and has a fault.
-fn faulty(site: &mut Site, domain: &str, fault: MailFault) -> Result<(), LabError> {
+pub(super) fn faulty(site: &mut Site, domain: &str, fault: MailFault) -> Result<(), LabError> {
     let host = format!("mx.{domain}");
     site.signed(domain)?;
     site.mx(domain, &[(10, &host)])?;
