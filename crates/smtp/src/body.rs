@@ -8,6 +8,7 @@
 use std::fmt;
 
 use memchr::memchr2;
+use memchr::memchr2_iter;
 
 /// How the end of a message is marked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,11 +63,15 @@ impl BodyReader {
     pub fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, BodyEnd) {
         let mut rest = input;
         while let Some((&octet, after)) = rest.split_first() {
+            if self.place == Place::LineStart {
+                let after = self.whole_lines(rest, out);
+                if after.len() < rest.len() {
+                    rest = after;
+                    continue;
+                }
+            }
             if self.place == Place::InLine {
-                let end = rest
-                    .iter()
-                    .position(|octet| matches!(octet, b'\r' | b'\n'))
-                    .unwrap_or(rest.len());
+                let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
                 let (text, after) = rest.split_at(end);
                 self.text(text, out);
                 rest = after;
@@ -101,6 +106,35 @@ impl BodyReader {
     #[must_use]
     pub fn octets(&self) -> Octets {
         self.octets
+    }
+
+    /// Takes the lines at the start of `input` that are complete and have nothing to look at twice, all
+    /// at once; gives what is behind them.
+    fn whole_lines<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        if self.fault.is_some() {
+            return input;
+        }
+        let (mut whole, mut lines) = (0, 0);
+        let mut line_ends = memchr2_iter(b'\r', b'\n', input);
+        while let (Some(cr), Some(lf)) = (line_ends.next(), line_ends.next()) {
+            let line = input.get(whole..=lf).unwrap_or_default();
+            let plain = cr + 1 == lf
+                && line.ends_with(b"\r\n")
+                && line.len() <= self.line_octets_max
+                && !(self.framing == Framing::Dot && line.starts_with(b"."));
+            if !plain {
+                break;
+            }
+            whole = lf + 1;
+            lines += 1;
+        }
+        let (text, rest) = input.split_at_checked(whole).unwrap_or((&[], input));
+        if !text.is_ascii() {
+            self.octets = Octets::EightBit;
+        }
+        self.line += lines;
+        out.extend_from_slice(text);
+        rest
     }
 
     /// Takes octets that are neither CR nor LF, inside of a line.
@@ -393,6 +427,14 @@ mod tests {
         let read = reader.read(b"12345678\r\n123456789\r\nx\r\n.\r\n", &mut out);
         assert_eq!(read, (27, BodyEnd::Reached));
         assert_eq!(reader.fault(), Some(BodyFault::LineTooLong { line: 2 }));
+    }
+
+    #[test]
+    fn lines_are_counted_whether_they_come_whole_or_in_pieces() {
+        for sizes in [&[1_000][..], &[1], &[3], &[7, 2]] {
+            let (_, fault, _) = read(b"a\r\n..b\r\n\r\nc\r\nd\n.\r\n", sizes, Framing::Dot);
+            assert_eq!(fault, Some(BodyFault::BareLf { line: 5 }), "{sizes:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Replies: RFC 5321, Section 4.2, with the enhanced codes of RFC 3463.
 
 use std::fmt;
+use std::io::Write;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -78,23 +79,30 @@ impl Reply {
     /// Control characters become `?`, and text beyond the bound of a line goes on in a further line,
     /// so that no text can break the reply.
     pub fn render(&self, out: &mut Vec<u8>) {
-        let enhanced = self.enhanced.map(|status| status.to_string());
-        let mut lines: Vec<String> = Vec::with_capacity(self.lines.len());
-        for line in &self.lines {
-            wrap(line, &mut lines);
-        }
-        if lines.is_empty() {
-            lines.push(String::new());
-        }
-        let last = lines.len() - 1;
-        for (index, line) in lines.iter().enumerate() {
-            let separator = if index == last { ' ' } else { '-' };
-            let text = match &enhanced {
-                Some(status) if line.is_empty() => format!("{}{separator}{status}\r\n", self.code),
-                Some(status) => format!("{}{separator}{status} {line}\r\n", self.code),
-                None => format!("{}{separator}{line}\r\n", self.code),
-            };
-            out.extend_from_slice(text.as_bytes());
+        let empty = [String::new()];
+        let lines = match self.lines.as_slice() {
+            [] => &empty,
+            lines => lines,
+        };
+        let mut pieces = lines.iter().flat_map(|line| wrap(line)).peekable();
+        while let Some(piece) = pieces.next() {
+            let separator = if pieces.peek().is_some() { '-' } else { ' ' };
+            // Writing to a vector cannot fail.
+            _ = write!(out, "{}{separator}", self.code);
+            if let Some(status) = self.enhanced {
+                _ = write!(out, "{status}");
+                if !piece.is_empty() {
+                    out.push(b' ');
+                }
+            }
+            if piece.contains(char::is_control) {
+                _ = piece
+                    .chars()
+                    .try_for_each(|c| write!(out, "{}", visible(c)));
+            } else {
+                out.extend_from_slice(piece.as_bytes());
+            }
+            out.extend_from_slice(b"\r\n");
         }
     }
 
@@ -188,16 +196,20 @@ fn number(digits: &str) -> Option<u16> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
-/// Cuts a line of text so that each piece fits into a reply line.
-fn wrap(line: &str, pieces: &mut Vec<String>) {
-    let mut piece = String::new();
-    for c in line.chars() {
-        if piece.len() + c.len_utf8() > REPLY_TEXT_OCTETS_MAX {
-            pieces.push(std::mem::take(&mut piece));
+/// Cuts a line of text so that each piece fits into a reply line; an empty line is one piece.
+fn wrap(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest.take()?;
+        if line.len() <= REPLY_TEXT_OCTETS_MAX {
+            return Some(line);
         }
-        piece.push(visible(c));
-    }
-    pieces.push(piece);
+        let mut ends = (0..=REPLY_TEXT_OCTETS_MAX).rev();
+        let end = ends.find(|&end| line.is_char_boundary(end))?;
+        let (piece, behind) = line.split_at_checked(end)?;
+        rest = Some(behind);
+        Some(piece)
+    })
 }
 
 /// Nothing that could end a line or hide in a terminal.

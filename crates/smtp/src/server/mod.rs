@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
+use memchr::memchr;
 
 pub use self::settings::ServerLimits;
 pub use self::settings::ServerSettings;
@@ -81,7 +82,7 @@ pub struct Hello {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum ServerAction {
-    /// Write the output, then read more and call [`ServerSession::advance`] again.
+    /// All was taken: write the output, then read more and call [`ServerSession::advance`] again.
     Read,
     /// Ask the service about a recipient; answer by [`ServerSession::recipient_answered`].
     AskRecipient {
@@ -299,31 +300,38 @@ impl ServerSession {
         if input.is_empty() {
             return (0, Some(ServerAction::Read));
         }
-        let end = input.iter().position(|&octet| octet == b'\n');
-        let length = end.map_or(input.len(), |end| end + 1);
-        let (piece, behind) = input.split_at_checked(length).unwrap_or((input, &[]));
         let limit = self.settings.limits.command_line_octets;
-        let room = limit.saturating_sub(self.line.len());
-        self.line.extend(piece.iter().take(room));
+        let Some(end) = memchr(b'\n', input) else {
+            return (input.len(), self.keep_line(input, limit));
+        };
+        let (piece, behind) = input.split_at_checked(end + 1).unwrap_or((input, &[]));
+        let octets = self.line_octets + piece.len();
+        let action = if octets > limit {
+            self.refuse(&replies::command_too_long(limit));
+            None
+        } else if self.line.is_empty() {
+            self.obey_line(piece, behind)
+        } else {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(piece);
+            self.obey_line(&line, behind)
+        };
+        self.line = Vec::new();
+        self.line_octets = 0;
+        (piece.len(), action)
+    }
+
+    /// Keeps part of a command line, as much of it as is within the bound.
+    fn keep_line(&mut self, piece: &[u8], limit: usize) -> Option<ServerAction> {
+        let room = limit.saturating_sub(self.line.len()).min(piece.len());
+        self.line
+            .extend_from_slice(piece.get(..room).unwrap_or_default());
         self.line_octets += piece.len();
-        let action = if end.is_none() {
-            if self.line_octets <= limit.saturating_mul(OVERLONG_LINES_MAX) {
-                return (length, None);
-            }
+        if self.line_octets > limit.saturating_mul(OVERLONG_LINES_MAX) {
             let reply = replies::command_too_long(limit);
             self.close_with(&reply);
-            None
-        } else {
-            let line = std::mem::take(&mut self.line);
-            let octets = std::mem::take(&mut self.line_octets);
-            if octets > limit {
-                self.refuse(&replies::command_too_long(limit));
-                None
-            } else {
-                self.obey_line(&line, behind)
-            }
-        };
-        (length, action)
+        }
+        None
     }
 
     /// Obeys a command line that is within its bound.
