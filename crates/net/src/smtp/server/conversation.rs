@@ -1,7 +1,13 @@
 //! One session: moves its bytes, asks the service, keeps the time.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
 
 use byrnie_smtp::Reply;
 use byrnie_smtp::ServerAction;
@@ -9,18 +15,18 @@ use byrnie_smtp::ServerSession;
 use byrnie_smtp::ServerSettings;
 use byrnie_smtp::ServerWait;
 use bytes::Buf;
-use bytes::BufMut;
-use bytes::BytesMut;
+use bytes::Bytes;
 use rustls::ProtocolVersion;
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
+use tokio::io::ReadBuf;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::Span;
 use tracing::debug;
 use tracing::info;
@@ -35,6 +41,9 @@ use super::SessionTls;
 use crate::tls::TlsVersion;
 
 /// One session with its client.
+///
+/// Its futures are small, and what a message needs is allocated for the message: most sessions wait
+/// for their client most of the time, and there are many of them.
 pub(super) struct Conversation<M: MailService> {
     /// What the listener was told before it began.
     config: Arc<ServerConfig>,
@@ -47,7 +56,7 @@ pub(super) struct Conversation<M: MailService> {
     /// The message that the service takes.
     incoming: Option<M::Incoming>,
     /// What was read and not taken yet.
-    input: BytesMut,
+    input: Bytes,
     /// What the session waits for, and since when.
     waiting: (ServerWait, Instant),
     /// Whether the session may go on.
@@ -73,20 +82,20 @@ impl<M: MailService> Conversation<M> {
             session,
             facts,
             incoming: None,
-            input: BytesMut::new(),
+            input: Bytes::new(),
             stopping,
             messages: 0,
         }
     }
 
     /// Plays the session to its end.
-    pub(super) async fn run<S>(mut self, mut stream: S, tls: Option<TlsAcceptor>)
+    pub(super) async fn run<S>(&mut self, mut stream: S, tls: Option<TlsAcceptor>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let ended = match self.converse(&mut stream).await {
-            Ok(Leave::StartTls) => self.run_under_tls(stream, tls).await,
-            Ok(Leave::Close) => close(&mut stream).await,
+            Ok(Leave::StartTls) => Box::pin(self.run_under_tls(stream, tls)).await,
+            Ok(Leave::Close) => Box::pin(close(&mut stream)).await,
             Err(error) => Err(error),
         };
         match ended {
@@ -102,12 +111,28 @@ impl<M: MailService> Conversation<M> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
         // What came in clear text has no part in what follows.
-        self.input = BytesMut::new();
+        self.input = Bytes::new();
         self.incoming = None;
+        let mut stream = Box::pin(self.start_tls(stream, tls)).await?;
+        match self.converse(&mut *stream).await? {
+            Leave::Close => Box::pin(close(&mut *stream)).await,
+            Leave::StartTls => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Makes the handshake, and notes what came of it.
+    async fn start_tls<S>(
+        &mut self,
+        stream: S,
+        tls: Option<TlsAcceptor>,
+    ) -> io::Result<Box<TlsStream<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
         let handshake = timeout(self.config.timeouts.handshake, tls.accept(stream));
-        let mut stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let stream = Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??);
         let connection = stream.get_ref().1;
         let suite = connection.negotiated_cipher_suite();
         let suite = suite
@@ -126,10 +151,7 @@ impl<M: MailService> Conversation<M> {
         self.facts.tls = Some(facts);
         self.facts.hello = None;
         self.session.tls_started();
-        match self.converse(&mut stream).await? {
-            Leave::Close => close(&mut stream).await,
-            Leave::StartTls => Err(io::ErrorKind::InvalidData.into()),
-        }
+        Ok(stream)
     }
 
     /// Moves bytes until the session ends, or goes on under TLS.
@@ -137,16 +159,57 @@ impl<M: MailService> Conversation<M> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
+        let mut action = self.advance();
         loop {
-            let (consumed, action) = self.session.advance(&self.input);
-            self.input.advance(consumed);
-            match action {
-                ServerAction::Read => {
+            action = match action {
+                ServerAction::Read => match self.flush_and_read(stream).await? {
+                    Some(action) => action,
+                    None => return Ok(Leave::Close),
+                },
+                ServerAction::StartTls => {
                     self.flush(stream).await?;
-                    if self.read(stream).await? == Input::End {
-                        return Ok(Leave::Close);
-                    }
+                    return Ok(Leave::StartTls);
                 }
+                ServerAction::Close => {
+                    self.incoming = None;
+                    self.flush(stream).await?;
+                    return Ok(Leave::Close);
+                }
+                ServerAction::AskRecipient { .. }
+                | ServerAction::Begin(_)
+                | ServerAction::Write
+                | ServerAction::Commit
+                | ServerAction::Abort => match Box::pin(self.take_message(stream, action)).await? {
+                    Some(action) => action,
+                    None => return Ok(Leave::Close),
+                },
+            };
+        }
+    }
+
+    /// Asks the service what the session asks, and reads on, until no message is under way.
+    ///
+    /// Says what comes next, unless the client has closed.
+    async fn take_message<S>(
+        &mut self,
+        stream: &mut S,
+        mut action: ServerAction,
+    ) -> io::Result<Option<ServerAction>>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        loop {
+            match action {
+                ServerAction::Read if self.session.is_between_messages() => {
+                    return Ok(Some(action));
+                }
+                ServerAction::Read => match self.flush_and_read(stream).await? {
+                    Some(next) => {
+                        action = next;
+                        continue;
+                    }
+                    None => return Ok(None),
+                },
                 ServerAction::AskRecipient {
                     reverse_path,
                     recipient,
@@ -173,17 +236,17 @@ impl<M: MailService> Conversation<M> {
                     self.session.committed(answer);
                 }
                 ServerAction::Abort => self.incoming = None,
-                ServerAction::StartTls => {
-                    self.flush(stream).await?;
-                    return Ok(Leave::StartTls);
-                }
-                ServerAction::Close => {
-                    self.incoming = None;
-                    self.flush(stream).await?;
-                    return Ok(Leave::Close);
-                }
+                ServerAction::StartTls | ServerAction::Close => return Ok(Some(action)),
             }
+            action = self.advance();
         }
+    }
+
+    /// Lets the session go on with what was read before.
+    fn advance(&mut self) -> ServerAction {
+        let (consumed, action) = self.session.advance(&self.input);
+        self.input.advance(consumed);
+        action
     }
 
     /// Lets the service learn how the client greeted.
@@ -226,7 +289,7 @@ impl<M: MailService> Conversation<M> {
         answer
     }
 
-    /// Writes the replies that have gathered.
+    /// Writes the replies that have gathered, in one go.
     async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
         let output = self.session.output();
         if output.is_empty() {
@@ -243,31 +306,36 @@ impl<M: MailService> Conversation<M> {
         Ok(())
     }
 
-    /// Reads more, unless time is up or the server is told to stop.
-    async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<Input> {
+    /// Answers, and reads more, unless time is up or the server is told to stop.
+    ///
+    /// Says what comes next, unless the client has closed.
+    async fn flush_and_read<S>(&mut self, stream: &mut S) -> io::Result<Option<ServerAction>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.flush(stream).await?;
         let deadline = self.deadline();
-        let room = self.make_room();
-        let mut space = (&mut self.input).limit(room);
-        let read = timeout_at(deadline, stream.read_buf(&mut space));
-        let read = tokio::select! {
-            read = read => read,
-            Ok(_) = self.stopping.wait_for(|running| *running == Running::No),
-                if self.session.is_between_messages() =>
-            {
+        let may_stop = self.session.is_between_messages();
+        if may_stop && *self.stopping.borrow() == Running::No {
+            self.session.shut_down();
+            return Ok(Some(self.advance()));
+        }
+        let (session, rest) = (&mut self.session, &mut self.input);
+        let read = poll_fn(|context| poll_advance(context, stream, session, rest));
+        tokio::select! {
+            biased;
+            read = timeout_at(deadline, read) => match read {
+                Ok(read) => return read,
+                Err(_) => {
+                    debug!(target: SESSION, "time is up");
+                    self.session.timed_out();
+                }
+            },
+            Ok(_) = self.stopping.wait_for(|running| *running == Running::No), if may_stop => {
                 self.session.shut_down();
-                return Ok(Input::More);
-            }
-        };
-        match read {
-            Ok(Ok(0)) => Ok(Input::End),
-            Ok(Ok(_)) => Ok(Input::More),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                debug!(target: SESSION, "time is up");
-                self.session.timed_out();
-                Ok(Input::More)
             }
         }
+        Ok(Some(self.advance()))
     }
 
     /// When the wait for more must end.
@@ -287,19 +355,6 @@ impl<M: MailService> Conversation<M> {
             ServerWait::Message(_) => (now + timeouts.block).min(since + timeouts.message),
         }
     }
-
-    /// Makes room for as much as is worth reading at once; gives back what a message needed.
-    fn make_room(&mut self) -> usize {
-        let room = match self.session.wait() {
-            ServerWait::Command(_) => COMMAND_READ_OCTETS,
-            ServerWait::Message(_) => MESSAGE_READ_OCTETS,
-        };
-        if self.input.is_empty() && self.input.capacity() > room {
-            self.input = BytesMut::new();
-        }
-        self.input.reserve(room);
-        room
-    }
 }
 
 /// How a session leaves a stream.
@@ -311,13 +366,51 @@ enum Leave {
     StartTls,
 }
 
-/// Whether there is more to look at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Input {
-    /// There is.
-    More,
-    /// The client has closed.
-    End,
+/// Reads as much as is worth reading at once, and lets the session go on with it.
+///
+/// Says what comes next, unless the client has closed.
+fn poll_advance<S: AsyncRead + Unpin>(
+    context: &mut Context<'_>,
+    stream: &mut S,
+    session: &mut ServerSession,
+    rest: &mut Bytes,
+) -> Poll<io::Result<Option<ServerAction>>> {
+    let room = match session.wait() {
+        ServerWait::Command(_) => COMMAND_READ_OCTETS,
+        ServerWait::Message(_) => MESSAGE_READ_OCTETS,
+    };
+    poll_through(context, stream, room, |octets| {
+        if octets.is_empty() {
+            return None;
+        }
+        let (consumed, action) = session.advance(octets);
+        *rest = Bytes::copy_from_slice(octets.get(consumed..).unwrap_or_default());
+        Some(action)
+    })
+}
+
+/// Reads up to `room` octets, and shows them to `look`; none at the end of the stream.
+///
+/// They pass through a buffer of the thread, so that a session owns memory only for what its client has
+/// sent and the session could not take yet, however long it waits.
+fn poll_through<S: AsyncRead + Unpin, T>(
+    context: &mut Context<'_>,
+    stream: &mut S,
+    room: usize,
+    look: impl FnOnce(&[u8]) -> T,
+) -> Poll<io::Result<T>> {
+    THROUGH.with_borrow_mut(|through| {
+        through.resize(MESSAGE_READ_OCTETS, 0);
+        let through = through.get_mut(..room).unwrap_or_default();
+        let mut buffer = ReadBuf::new(through);
+        ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(look(buffer.filled())))
+    })
+}
+
+thread_local! {
+    /// What is read passes through it.
+    static THROUGH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Closes so that the client can still read the last reply.
@@ -326,8 +419,16 @@ enum Input {
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
     let linger = async {
         stream.shutdown().await?;
-        let mut unread = stream.take(LINGER_OCTETS_MAX);
-        tokio::io::copy(&mut unread, &mut tokio::io::sink()).await
+        let mut room = LINGER_OCTETS_MAX;
+        while room > 0 {
+            let piece = room.min(MESSAGE_READ_OCTETS);
+            let read = poll_fn(|context| poll_through(context, stream, piece, <[u8]>::len));
+            match read.await? {
+                0 => break,
+                octets => room -= octets,
+            }
+        }
+        Ok::<(), io::Error>(())
     };
     // The client may have gone already, and has had its last reply then.
     if let Ok(Err(error)) = timeout(LINGER, linger).await {
@@ -346,4 +447,4 @@ const MESSAGE_READ_OCTETS: usize = 64 * 1_024;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How many octets are read in vain while the client closes.
-const LINGER_OCTETS_MAX: u64 = 1_024 * 1_024;
+const LINGER_OCTETS_MAX: usize = 1_024 * 1_024;

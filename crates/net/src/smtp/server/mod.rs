@@ -351,20 +351,20 @@ impl<M: MailService> Reception<M> {
             client = tracing::field::Empty,
             tls = tracing::field::Empty,
         );
-        let conversation = Conversation::new(
+        let mut conversation = Box::new(Conversation::new(
             Arc::clone(&self.config),
             Arc::clone(&self.settings),
             Arc::clone(&self.service),
             facts,
             self.stopping.clone(),
-        );
+        ));
         let tls = self.tls.clone();
         let session = async move {
             // A reply is complete when it is written: nothing is gained by waiting for more.
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(target: SESSION, %error, "no delay");
             }
-            Box::pin(conversation.run(stream, tls)).await;
+            conversation.run(stream, tls).await;
             drop(place);
         };
         Some(session.instrument(span))

@@ -54,7 +54,7 @@ async fn an_endless_message_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_let_go() {
     let (ours, mut theirs) = tokio::io::duplex(64);
-    let task = tokio::spawn(conversation().run(ours, None));
+    let task = tokio::spawn(async move { conversation().run(ours, None).await });
     let begun = Instant::now();
     let noise = "HELP\r\n".repeat(1_000);
     theirs.write_all(noise.as_bytes()).await.unwrap_err();
@@ -68,7 +68,7 @@ const ENVELOPE: &str = "EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.org
 /// A client says something, and then a little each second: when is it let go, and how?
 async fn check(first: &str, then: &str, last_reply: &str, seconds: u64) {
     let (ours, theirs) = tokio::io::duplex(4_096);
-    let task = tokio::spawn(conversation().run(ours, None));
+    let task = tokio::spawn(async move { conversation().run(ours, None).await });
     let (mut replies, mut commands) = tokio::io::split(theirs);
     commands.write_all(first.as_bytes()).await.unwrap();
     let then = then.to_owned();
