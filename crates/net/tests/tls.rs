@@ -7,4 +7,5 @@ mod tls {
     mod identity;
     mod sessions;
     mod support;
+    mod tickets;
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::ClientHello;
+use rustls::server::NoServerSessionStorage;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
@@ -66,13 +68,25 @@ pub fn server_acceptor_for(
     if certified.is_empty() {
         return Err(InvalidServerIdentity::NoCertificate);
     }
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| InvalidServerIdentity::UnsupportedKey)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(FirstThatFits(certified)));
+    // Clients that come back are spared the costly half of the handshake, and the server keeps nothing
+    // for them: what it needs travels in the ticket, under keys that never leave this process and are
+    // replaced every six hours. Where the system has no randomness for keys, there are no tickets.
+    if let Ok(ticketer) = Ticketer::new() {
+        config.ticketer = ticketer;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = TICKETS;
+    }
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+/// How many tickets a client gets: it uses each once (RFC 8446, Appendix C.4), and gets the next with
+/// the connection for which it was used.
+const TICKETS: usize = 1;
 
 /// Reads the certificates of a file.
 fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidServerIdentity> {
