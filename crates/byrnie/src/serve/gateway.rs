@@ -29,6 +29,7 @@ use tracing::error;
 use tracing::info;
 use tracing::warn;
 
+use super::descriptors;
 use super::monitor;
 use super::monitor::Measure;
 use super::monitor::Monitor;
@@ -49,6 +50,7 @@ use crate::signals;
 pub(super) async fn run(file: &File) -> Result<(), Failure> {
     let terminated = signals::termination()?;
     let hostname = hostname(file)?;
+    descriptors::make_room(file)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(open_store(file)?);
     let kept = Arc::new(KeptAnchors::new(Arc::clone(&store)));

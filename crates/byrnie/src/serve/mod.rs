@@ -6,6 +6,7 @@
 //!    exit code 0 ◄── monitor closed ◄── deliveries ended ◄── sessions ended ◄── signal
 //! ```
 
+mod descriptors;
 mod gateway;
 mod monitor;
 mod settings;

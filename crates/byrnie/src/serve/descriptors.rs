@@ -1,0 +1,116 @@
+//! How many files the process may have open: each connection is one.
+
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
+use tracing::warn;
+
+use crate::config::File;
+use crate::failure::Failure;
+
+/// Raises the limit as far as the system lets it, and sees whether all connections fit into it.
+///
+/// # Errors
+/// The clients alone do not fit: byrnie would take connections and then fail to store their mail.
+pub(super) fn make_room(file: &File) -> Result<(), Failure> {
+    let hard = raise();
+    let clients = u64::try_from(file.smtp.max_connections).unwrap_or(u64::MAX);
+    match judge(hard, clients, file.delivery.max_deliveries.into()) {
+        Room::Enough => Ok(()),
+        Room::Scarce { needed } => {
+            warn!(
+                target: "byrnie::serve",
+                limit = hard,
+                needed,
+                hint = HINT,
+                "connections may fail when all that are allowed are there at once"
+            );
+            Ok(())
+        }
+        Room::TooLittle => Err(Failure::runtime(format!(
+            "{clients} connections do not fit into the {hard} files that the process may open"
+        ))
+        .hint(HINT)),
+    }
+}
+
+/// What helps.
+const HINT: &str = "raise `LimitNOFILE=` in the systemd unit (`ulimit -Hn` in a shell), or lower \
+                    `smtp.max_connections`";
+
+/// Raises the limit to the highest that is allowed; says what it is.
+fn raise() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let highest = limit.maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => highest,
+        Err(_) => limit.current.unwrap_or(highest),
+    }
+}
+
+/// Whether so many files are enough for so many clients and deliveries.
+fn judge(limit: u64, clients: u64, deliveries: u64) -> Room {
+    let least = clients.saturating_add(OTHERS);
+    // Besides those under way, twice as many wait for slow hosts.
+    let needed = least
+        .saturating_add(deliveries.saturating_mul(3))
+        .saturating_add(RESOLVER_SOCKETS);
+    if limit >= needed {
+        Room::Enough
+    } else if limit >= least {
+        Room::Scarce { needed }
+    } else {
+        Room::TooLittle
+    }
+}
+
+/// Whether there are enough files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Room {
+    /// Everything fits.
+    Enough,
+    /// The clients fit, but not all at once with everything else.
+    Scarce {
+        /// How many there should be.
+        needed: u64,
+    },
+    /// The clients do not fit.
+    TooLittle,
+}
+
+/// Files besides connections: the spool, listeners, the monitor and its clients, the runtime.
+const OTHERS: u64 = 100;
+
+/// What slow resolvers may take.
+const RESOLVER_SOCKETS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_must_fit_and_the_rest_should() {
+        for (limit, expected) in [
+            (5_099, Room::TooLittle),
+            (5_100, Room::Scarce { needed: 6_400 }),
+            (6_399, Room::Scarce { needed: 6_400 }),
+            (6_400, Room::Enough),
+            (u64::MAX, Room::Enough),
+        ] {
+            assert_eq!(judge(limit, 5_000, 100), expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_raised_to_the_highest_that_is_allowed() {
+        let highest = raise();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert_eq!(limit.maximum.unwrap_or(u64::MAX), highest);
+    }
+}
