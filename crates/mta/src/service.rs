@@ -15,6 +15,11 @@ use byrnie_net::smtp::client::ClientTimeouts;
 use byrnie_net::smtp::client::ConnectionPool;
 use byrnie_net::smtp::client::PoolLimits;
 use byrnie_net::smtp::client::SmtpClient;
+use byrnie_net::smtp::server::ClientRates;
+use byrnie_net::smtp::server::ConnectionLimits;
+use byrnie_net::smtp::server::MESSAGE_MEMORY_OCTETS;
+use byrnie_net::smtp::server::MailService;
+use byrnie_net::smtp::server::Server;
 use byrnie_net::smtp::server::ServerConfig;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_net::smtp::server::serve;
@@ -61,10 +66,12 @@ pub struct MtaConfig {
     pub server_limits: ServerLimits,
     /// How long a client may take.
     pub server_timeouts: ServerTimeouts,
-    /// Clients that may be connected at once. Default 500.
-    pub connections_max: usize,
-    /// Connections that one client address may hold. Default 100.
-    pub connections_per_client_max: usize,
+    /// How many clients may be connected at once.
+    pub server_connections: ConnectionLimits,
+    /// How often each client may do what it does.
+    pub client_rates: ClientRates,
+    /// Octets of memory that all messages under way may take. Default 256 MiB.
+    pub message_memory_octets: usize,
     /// How long mail hosts may take.
     pub client_timeouts: ClientTimeouts,
     /// How many connections to mail hosts there may be, and how long they are kept.
@@ -94,8 +101,9 @@ impl MtaConfig {
             acceptance: AcceptanceConfig::default(),
             server_limits: ServerLimits::default(),
             server_timeouts: ServerTimeouts::default(),
-            connections_max: 500,
-            connections_per_client_max: 100,
+            server_connections: ConnectionLimits::default(),
+            client_rates: ClientRates::default(),
+            message_memory_octets: MESSAGE_MEMORY_OCTETS,
             client_timeouts: ClientTimeouts::default(),
             client_connections: PoolLimits::default(),
             mx_port: 25,
@@ -111,7 +119,7 @@ impl MtaConfig {
 
 /// What the mail transfer agent is made of.
 pub struct MtaParts<S, R, C> {
-    /// Where clients connect; several share all bounds but the number of connections.
+    /// Where clients connect; several share all bounds.
     pub listeners: Vec<TcpListener>,
     /// What makes `STARTTLS` work for clients; without it none is offered.
     pub server_tls: Option<TlsAcceptor>,
@@ -170,17 +178,16 @@ impl Mta {
         let wake = Arc::new(Notify::new());
         let pool = Arc::new(connection_pool(config, &parts, tls));
         let queue = Arc::new(queue(config, &parts, &pool, Arc::clone(&judge), &wake));
-        let service = Arc::new(acceptance(config, &parts, judge, wake));
-        let server = Arc::new(server_config(config, clock));
+        let service = acceptance(config, &parts, judge, wake);
+        let server = Arc::new(server(config, clock, parts.server_tls, service));
 
         let (stop, stopping) = watch::channel(Running::Yes);
         let stop = Arc::new(stop);
         let mut tasks = JoinSet::new();
         for listener in parts.listeners {
-            let (server, service) = (Arc::clone(&server), Arc::clone(&service));
-            let (tls, stopped) = (parts.server_tls.clone(), stopped(stopping.clone()));
+            let (server, stopped) = (Arc::clone(&server), stopped(stopping.clone()));
             tasks.spawn(async move {
-                serve(listener, server, tls, service, stopped).await;
+                serve(listener, server, stopped).await;
                 "server"
             });
         }
@@ -386,15 +393,22 @@ fn acceptance<S, R, C, D>(
     }
 }
 
-/// What listeners are told.
-fn server_config(config: &MtaConfig, clock: Arc<dyn Clock>) -> ServerConfig {
-    ServerConfig {
+/// What takes mail in, as clients see it.
+fn server<M: MailService>(
+    config: &MtaConfig,
+    clock: Arc<dyn Clock>,
+    tls: Option<TlsAcceptor>,
+    service: M,
+) -> Server<M> {
+    let config = ServerConfig {
         limits: config.server_limits,
         timeouts: config.server_timeouts,
-        connections: config.connections_max,
-        connections_per_client: config.connections_per_client_max,
+        connections: config.server_connections,
+        rates: config.client_rates,
+        message_memory_octets: config.message_memory_octets,
         ..ServerConfig::new(config.hostname.clone(), clock)
-    }
+    };
+    Server::new(config, tls, service)
 }
 
 /// Shows how much lies in the queue, and drops old receipts.

@@ -232,6 +232,41 @@ pub fn too_many_connections_from_you(host: &DomainName) -> Reply {
     Reply::new(421, EnhancedStatus::new(4, 7, 0), text)
 }
 
+/// The limit of connections of one network; the session does not begin.
+#[must_use]
+pub fn too_many_connections_from_your_network(host: &DomainName) -> Reply {
+    let text = format!("{host} too many connections from your network");
+    Reply::new(421, EnhancedStatus::new(4, 7, 0), text)
+}
+
+/// The limit of connections of one client in a time; the session does not begin.
+#[must_use]
+pub fn too_many_connections_of_late(host: &DomainName) -> Reply {
+    let text = format!("{host} your address connects too often, wait a little");
+    Reply::new(421, EnhancedStatus::new(4, 7, 0), text)
+}
+
+/// The limit of messages of one client in a time; the session goes on.
+#[must_use]
+pub fn too_many_messages_of_late(host: &DomainName) -> Reply {
+    let text = format!("{host} your address sends messages too fast, wait a little");
+    Reply::new(450, EnhancedStatus::new(4, 7, 0), text)
+}
+
+/// The limit of errors of one client in a time; the session ends, or does not begin.
+#[must_use]
+pub fn too_many_errors_of_late(host: &DomainName) -> Reply {
+    let text = format!("{host} too many errors from your address, wait a little");
+    Reply::new(421, EnhancedStatus::new(4, 7, 0), text)
+}
+
+/// The limit of memory for messages that come in; the session goes on.
+#[must_use]
+pub fn no_room() -> Reply {
+    let text = "too many messages come in at the moment, try again later";
+    Reply::new(452, EnhancedStatus::new(4, 3, 1), text)
+}
+
 /// The service holds nothing of a message that should be complete.
 #[must_use]
 pub fn message_lost() -> Reply {
@@ -271,6 +306,11 @@ mod tests {
             message_too_slow(&host),
             too_many_connections(&host),
             too_many_connections_from_you(&host),
+            too_many_connections_from_your_network(&host),
+            too_many_connections_of_late(&host),
+            too_many_messages_of_late(&host),
+            too_many_errors_of_late(&host),
+            no_room(),
             shutting_down(&host),
         ];
         let texts: HashSet<String> = replies.iter().map(Reply::to_string).collect();

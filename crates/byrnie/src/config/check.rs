@@ -17,6 +17,7 @@ use super::ConfigError;
 use super::DnsMode;
 use super::DnsTransport;
 use super::File;
+use super::defaults::MESSAGE_MEMORY_MIN;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
 use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
 use super::text::SmartHostText;
@@ -221,6 +222,10 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             "smtp.max_connections_per_client",
             wide(smtp.max_connections_per_client),
         ),
+        (
+            "smtp.max_connections_per_network",
+            wide(smtp.max_connections_per_network),
+        ),
         ("smtp.max_message_size", smtp.max_message_size.0),
         ("dns.cache_entries", wide(file.dns.cache_entries)),
         ("delivery.max_deliveries", delivery.max_deliveries.into()),
@@ -239,6 +244,15 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
         ("queue.max_messages", file.queue.max_messages),
         ("queue.max_size", file.queue.max_size.0),
     ];
+    if smtp.max_message_memory.0 < MESSAGE_MEMORY_MIN.0 {
+        return Err(ConfigError::at_key(
+            path,
+            text,
+            "smtp.max_message_memory",
+            format!("`smtp.max_message_memory` must not be less than {MESSAGE_MEMORY_MIN}"),
+            "a large message would never get through; leave the key out for its default",
+        ));
+    }
     match bounds.into_iter().find(|(_, bound)| *bound == 0) {
         Some((key, _)) => Err(ConfigError::at_key(
             path,

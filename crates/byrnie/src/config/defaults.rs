@@ -29,11 +29,20 @@ pub(crate) const MAX_MESSAGE_SIZE: Size = Size(50 << 20);
 /// `smtp.max_recipients`: ten times the least that RFC 5321, Section 4.5.3.1.8, asks for.
 pub(crate) const MAX_RECIPIENTS: usize = 1_000;
 
-/// `smtp.max_connections`: some 64 KiB of buffers each.
-pub(crate) const MAX_CONNECTIONS_IN: usize = 500;
+/// `smtp.max_connections`: some 3 KiB each while they wait, 10 KiB under TLS.
+pub(crate) const MAX_CONNECTIONS_IN: usize = 5_000;
 
-/// `smtp.max_connections_per_client`: one mail server in front of byrnie fits, with room.
-pub(crate) const MAX_CONNECTIONS_PER_CLIENT: usize = 100;
+/// `smtp.max_connections_per_client`: a busy mail server in front of byrnie fits, with room.
+pub(crate) const MAX_CONNECTIONS_PER_CLIENT: usize = 500;
+
+/// `smtp.max_connections_per_network`: all of a provider's servers may stand in one network.
+pub(crate) const MAX_CONNECTIONS_PER_NETWORK_IN: usize = 5_000;
+
+/// `smtp.max_message_memory`: 2,000 small messages at the same moment.
+pub(crate) const MAX_MESSAGE_MEMORY: Size = Size(256 << 20);
+
+/// The least for `smtp.max_message_memory`: one message of any size still fits.
+pub(crate) const MESSAGE_MEMORY_MIN: Size = Size(1 << 20);
 
 /// `smtp.command_timeout`: RFC 5321, Section 4.5.3.2.7.
 pub(crate) const SMTP_COMMAND_TIMEOUT: Span = minutes(5);

@@ -17,6 +17,7 @@ use serde::de;
 use super::defaults;
 use super::text::Moment;
 use super::text::NetworkText;
+use super::text::RateText;
 use super::text::Size;
 use super::text::SmartHostText;
 use super::text::Span;
@@ -96,6 +97,16 @@ pub(crate) struct Smtp {
     pub(crate) max_connections: usize,
     /// The most connections at once from one address.
     pub(crate) max_connections_per_client: usize,
+    /// The most connections at once from one network: /24 of IPv4, /48 of IPv6.
+    pub(crate) max_connections_per_network: usize,
+    /// How often one address may connect.
+    pub(crate) max_connection_rate: RateText,
+    /// How often one address may begin a message.
+    pub(crate) max_message_rate: RateText,
+    /// How often commands of one address may be refused.
+    pub(crate) max_error_rate: RateText,
+    /// The most memory for all messages that are coming in.
+    pub(crate) max_message_memory: Size,
     /// How long a client may take for one command.
     pub(crate) command_timeout: Span,
     /// How long a client may pause within a message.
@@ -117,6 +128,11 @@ impl Default for Smtp {
             max_recipients: defaults::MAX_RECIPIENTS,
             max_connections: defaults::MAX_CONNECTIONS_IN,
             max_connections_per_client: defaults::MAX_CONNECTIONS_PER_CLIENT,
+            max_connections_per_network: defaults::MAX_CONNECTIONS_PER_NETWORK_IN,
+            max_connection_rate: RateText(None),
+            max_message_rate: RateText(None),
+            max_error_rate: RateText(None),
+            max_message_memory: defaults::MAX_MESSAGE_MEMORY,
             command_timeout: defaults::SMTP_COMMAND_TIMEOUT,
             data_timeout: defaults::SMTP_DATA_TIMEOUT,
             tls_certificate_file: None,

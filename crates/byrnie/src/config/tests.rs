@@ -110,6 +110,11 @@ fn what_is_wrong_is_named_with_its_line_and_a_hint() {
         "",
     );
     check(
+        "version = 1\n[smtp]\nmax_message_rate = \"600\"",
+        "line 3: not a rate: write \"off\", or how many in which time such as \"600/1m\"",
+        "",
+    );
+    check(
         "version = 1\n[delivery]\nsmart_host = \"192.0.2.1\"",
         "line 3: not a host: write it like \"relay.example.org\" or \"[192.0.2.1]:2525\"",
         "",
@@ -147,6 +152,11 @@ fn keys_that_disagree_are_refused() {
         "version = 1\n[smtp]\nmax_recipients = 0",
         "line 3: `smtp.max_recipients` must not be 0, which would let nothing through",
         "leave the key out for its default",
+    );
+    check(
+        "version = 1\n[smtp]\nmax_message_memory = \"1MB\"",
+        "line 3: `smtp.max_message_memory` must not be less than 1MiB",
+        "a large message would never get through; leave the key out for its default",
     );
     check(
         "version = 1\n[delivery]\nsmart_host = \"[127.0.0.1]:2525\"",

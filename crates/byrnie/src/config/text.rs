@@ -7,6 +7,7 @@ use std::time::Duration;
 use byrnie_base::UnixTime;
 use byrnie_mta::Network;
 use byrnie_mta::SmartHost;
+use byrnie_net::smtp::server::Rate;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Deserializer;
@@ -78,6 +79,36 @@ const SPAN_UNITS: &[(&str, u64)] = &[
 
 /// No setting has a use for more than a year.
 const SPAN_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// How often something may happen, such as `"600/1m"`, or `"off"` for as often as it likes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RateText(pub(crate) Option<Rate>);
+
+impl FromStr for RateText {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let (times, per) = text.split_once('/').ok_or(InvalidText::Rate)?;
+        let times = times.parse().map_err(|_| InvalidText::Rate)?;
+        let Span(per) = per.parse().map_err(|_| InvalidText::Rate)?;
+        if times == 0 || per.is_zero() {
+            return Err(InvalidText::Rate);
+        }
+        Ok(Self(Some(Rate { times, per })))
+    }
+}
+
+impl fmt::Display for RateText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(rate) => write!(f, "{}/{}", rate.times, Span(rate.per)),
+            None => f.write_str("off"),
+        }
+    }
+}
 
 /// A number of octets such as `"50MiB"`, `"64KiB"`, `"10MB"` or `"512"`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -193,6 +224,8 @@ pub(crate) enum InvalidText {
     Moment,
     /// Neither an address nor an address with a prefix length.
     Network,
+    /// Neither "off" nor a number and a time.
+    Rate,
     /// Not a number with a unit.
     Size,
     /// Neither a domain nor an address in brackets.
@@ -206,6 +239,7 @@ impl fmt::Display for InvalidText {
             Self::DurationTooLong => "the duration is longer than a year",
             Self::Moment => "not a point in time: write it like \"2026-12-01T00:00:00Z\"",
             Self::Network => "not a network: write it like \"192.0.2.0/24\" or \"2001:db8::/32\"",
+            Self::Rate => "not a rate: write \"off\", or how many in which time such as \"600/1m\"",
             Self::Size => "not a size: write a number with a unit such as \"50MiB\"",
             Self::SmartHost => {
                 "not a host: write it like \"relay.example.org\" or \"[192.0.2.1]:2525\""
@@ -243,7 +277,7 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(Span, Size, NetworkText, SmartHostText, Moment);
+serde_as_text!(Span, RateText, Size, NetworkText, SmartHostText, Moment);
 
 #[cfg(test)]
 mod tests {
@@ -270,6 +304,16 @@ mod tests {
             check::<Span>(bad, Err(InvalidText::Duration));
         }
         check::<Span>("9999d", Err(InvalidText::DurationTooLong));
+    }
+
+    #[test]
+    fn rates_are_a_number_and_a_time() {
+        check::<RateText>("600/1m", Ok("600/1m"));
+        check::<RateText>("10/60s", Ok("10/1m"));
+        check::<RateText>("off", Ok("off"));
+        for bad in ["", "600", "0/1m", "5/0s", "5/m", "-1/1m", "1m/600", "on"] {
+            check::<RateText>(bad, Err(InvalidText::Rate));
+        }
     }
 
     #[test]

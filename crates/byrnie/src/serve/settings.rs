@@ -9,6 +9,8 @@ use byrnie_mta::RetrySchedule;
 use byrnie_mta::Route;
 use byrnie_net::smtp::client::ClientTimeouts;
 use byrnie_net::smtp::client::PoolLimits;
+use byrnie_net::smtp::server::ClientRates;
+use byrnie_net::smtp::server::ConnectionLimits;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_smtp::ServerLimits;
 
@@ -34,8 +36,18 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
             block: file.smtp.data_timeout.0,
             ..ServerTimeouts::default()
         },
-        connections_max: file.smtp.max_connections,
-        connections_per_client_max: file.smtp.max_connections_per_client,
+        server_connections: ConnectionLimits {
+            in_all: file.smtp.max_connections,
+            per_client: file.smtp.max_connections_per_client,
+            per_network: file.smtp.max_connections_per_network,
+        },
+        client_rates: ClientRates {
+            connections: file.smtp.max_connection_rate.0,
+            messages: file.smtp.max_message_rate.0,
+            errors: file.smtp.max_error_rate.0,
+        },
+        message_memory_octets: usize::try_from(file.smtp.max_message_memory.0)
+            .unwrap_or(usize::MAX),
         client_timeouts: client_timeouts(file),
         client_connections: PoolLimits {
             per_address_max: file.delivery.max_connections_per_address,

@@ -29,9 +29,11 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::ReversePath;
 use byrnie_smtp::TlsDemand;
 use byrnie_smtp::refuse_loop;
+use byrnie_store::CHUNK_OCTETS;
 use byrnie_store::Incoming;
 use byrnie_store::NewDelivery;
 use byrnie_store::QueueId;
+use byrnie_store::SPILL_OCTETS;
 use byrnie_store::Spool;
 use byrnie_store::StoreError;
 use tokio::sync::Notify;
@@ -178,6 +180,12 @@ impl<S: Spool> IncomingMessage for IncomingMail<S> {
             Octets::Ascii => {}
             Octets::EightBit => self.envelope.body = BodyType::EightBitMime,
         }
+    }
+
+    fn held(&self) -> usize {
+        // What is beyond that has been written ahead.
+        let size = usize::try_from(self.body.size()).unwrap_or(usize::MAX);
+        size.min(SPILL_OCTETS + CHUNK_OCTETS)
     }
 
     async fn commit(self) -> Result<Reply, Reply> {

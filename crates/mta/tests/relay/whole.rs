@@ -28,6 +28,7 @@ use byrnie_net::dns::RecordType;
 use byrnie_net::dns::Resolve;
 use byrnie_net::smtp::server::IncomingMessage;
 use byrnie_net::smtp::server::MailService;
+use byrnie_net::smtp::server::Server;
 use byrnie_net::smtp::server::ServerConfig;
 use byrnie_net::smtp::server::SessionFacts;
 use byrnie_net::smtp::server::serve;
@@ -462,8 +463,8 @@ impl Client {
 /// Takes mail for everybody but nobody.
 async fn take_mail(listener: TcpListener, arrivals: mpsc::UnboundedSender<(Envelope, String)>) {
     let config = ServerConfig::new(name("mx.one.example"), Arc::new(SystemClock));
-    let service = Arc::new(TestHost(arrivals));
-    serve(listener, Arc::new(config), None, service, pending()).await;
+    let server = Arc::new(Server::new(config, None, TestHost(arrivals)));
+    serve(listener, server, pending()).await;
 }
 
 struct TestHost(mpsc::UnboundedSender<(Envelope, String)>);
@@ -509,6 +510,10 @@ impl IncomingMessage for TestIncoming {
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Reply> {
         self.octets.extend_from_slice(chunk);
         Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.octets.len()
     }
 
     async fn commit(self) -> Result<Reply, Reply> {

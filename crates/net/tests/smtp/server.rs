@@ -118,14 +118,21 @@ async fn a_server_that_stops_cuts_off_what_takes_too_long() {
 #[tokio::test]
 async fn connections_are_bounded_for_each_client_and_in_all() {
     let mut for_each = config();
-    for_each.connections_per_client = 2;
+    for_each.connections.per_client = 2;
     check_bound(
         for_each,
         "421 4.7.0 mx.example.org too many connections from your address",
     )
     .await;
+    let mut for_network = config();
+    for_network.connections.per_network = 2;
+    check_bound(
+        for_network,
+        "421 4.7.0 mx.example.org too many connections from your network",
+    )
+    .await;
     let mut in_all = config();
-    in_all.connections = 2;
+    in_all.connections.in_all = 2;
     check_bound(in_all, "421 4.3.2 mx.example.org too many connections").await;
 }
 

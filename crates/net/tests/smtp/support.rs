@@ -12,6 +12,7 @@ use byrnie_net::smtp::client::ClientConfig;
 use byrnie_net::smtp::client::SmtpClient;
 use byrnie_net::smtp::server::IncomingMessage;
 use byrnie_net::smtp::server::MailService;
+use byrnie_net::smtp::server::Server;
 use byrnie_net::smtp::server::ServerConfig;
 use byrnie_net::smtp::server::SessionFacts;
 use byrnie_net::smtp::server::serve;
@@ -149,6 +150,10 @@ impl IncomingMessage for Parcel {
         self.kept.as_mut().unwrap().content = content;
     }
 
+    fn held(&self) -> usize {
+        self.kept.as_ref().unwrap().octets.len()
+    }
+
     async fn commit(mut self) -> Result<Reply, Reply> {
         let kept = self.kept.take().unwrap();
         self.mailroom.kept.lock().unwrap().push(kept);
@@ -196,12 +201,13 @@ impl Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mailroom = Arc::new(mailroom);
-        let service = Arc::new(Desk(Arc::clone(&mailroom)));
+        let desk = Desk(Arc::clone(&mailroom));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, Arc::new(config), tls, service, shutdown));
+        let server = Arc::new(Server::new(config, tls, desk));
+        let task = tokio::spawn(serve(listener, server, shutdown));
         Self {
             address,
             mailroom,

@@ -184,6 +184,12 @@ impl ServerSession {
         self.hello.as_ref()
     }
 
+    /// How many commands were refused so far.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
     /// What the session waits for while it reads.
     #[must_use]
     pub fn wait(&self) -> ServerWait {
@@ -286,6 +292,13 @@ impl ServerSession {
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
         self.phase == Phase::Command && self.incoming.is_none()
+    }
+
+    /// The driver has a reason to end the session: it writes the output, with this reply, and closes.
+    pub fn close(&mut self, reply: &Reply) {
+        if self.phase != Phase::Closed {
+            self.close_with(reply);
+        }
     }
 
     /// The server is told to stop; the driver writes the output and closes.

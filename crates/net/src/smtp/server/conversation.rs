@@ -9,11 +9,12 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
 
+use byrnie_smtp::Envelope;
 use byrnie_smtp::Reply;
 use byrnie_smtp::ServerAction;
 use byrnie_smtp::ServerSession;
-use byrnie_smtp::ServerSettings;
 use byrnie_smtp::ServerWait;
+use byrnie_smtp::replies;
 use bytes::Buf;
 use bytes::Bytes;
 use rustls::ProtocolVersion;
@@ -25,7 +26,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::Span;
 use tracing::debug;
@@ -35,9 +35,12 @@ use super::IncomingMessage;
 use super::MailService;
 use super::Running;
 use super::SESSION;
-use super::ServerConfig;
+use super::Server;
 use super::SessionFacts;
 use super::SessionTls;
+use super::memory::MESSAGE_READ_OCTETS;
+use super::memory::NoRoom;
+use super::memory::Room;
 use crate::tls::TlsVersion;
 
 /// One session with its client.
@@ -45,16 +48,14 @@ use crate::tls::TlsVersion;
 /// Its futures are small, and what a message needs is allocated for the message: most sessions wait
 /// for their client most of the time, and there are many of them.
 pub(super) struct Conversation<M: MailService> {
-    /// What the listener was told before it began.
-    config: Arc<ServerConfig>,
-    /// What is asked.
-    service: Arc<M>,
+    /// What all sessions share.
+    server: Arc<Server<M>>,
     /// What to do.
     session: ServerSession,
     /// What the service learns about the session.
     facts: SessionFacts,
     /// The message that the service takes.
-    incoming: Option<M::Incoming>,
+    incoming: Option<UnderWay<M::Incoming>>,
     /// What was read and not taken yet.
     input: Bytes,
     /// What the session waits for, and since when.
@@ -63,38 +64,38 @@ pub(super) struct Conversation<M: MailService> {
     stopping: watch::Receiver<Running>,
     /// How many messages were accepted.
     messages: u64,
+    /// How many refused commands were held against the client.
+    errors: u64,
 }
 
 impl<M: MailService> Conversation<M> {
     /// A session that begins.
     pub(super) fn new(
-        config: Arc<ServerConfig>,
-        settings: Arc<ServerSettings>,
-        service: Arc<M>,
+        server: Arc<Server<M>>,
         facts: SessionFacts,
         stopping: watch::Receiver<Running>,
     ) -> Self {
-        let session = ServerSession::new(settings);
+        let session = ServerSession::new(Arc::clone(&server.settings));
         Self {
             waiting: (session.wait(), Instant::now()),
-            config,
-            service,
+            server,
             session,
             facts,
             incoming: None,
             input: Bytes::new(),
             stopping,
             messages: 0,
+            errors: 0,
         }
     }
 
     /// Plays the session to its end.
-    pub(super) async fn run<S>(&mut self, mut stream: S, tls: Option<TlsAcceptor>)
+    pub(super) async fn run<S>(&mut self, mut stream: S)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let ended = match self.converse(&mut stream).await {
-            Ok(Leave::StartTls) => Box::pin(self.run_under_tls(stream, tls)).await,
+            Ok(Leave::StartTls) => Box::pin(self.run_under_tls(stream)).await,
             Ok(Leave::Close) => Box::pin(close(&mut stream)).await,
             Err(error) => Err(error),
         };
@@ -107,14 +108,14 @@ impl<M: MailService> Conversation<M> {
     }
 
     /// Makes the handshake, and goes on under TLS.
-    async fn run_under_tls<S>(&mut self, stream: S, tls: Option<TlsAcceptor>) -> io::Result<()>
+    async fn run_under_tls<S>(&mut self, stream: S) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         // What came in clear text has no part in what follows.
         self.input = Bytes::new();
         self.incoming = None;
-        let mut stream = Box::pin(self.start_tls(stream, tls)).await?;
+        let mut stream = Box::pin(self.start_tls(stream)).await?;
         match self.converse(&mut *stream).await? {
             Leave::Close => Box::pin(close(&mut *stream)).await,
             Leave::StartTls => Err(io::ErrorKind::InvalidData.into()),
@@ -122,16 +123,13 @@ impl<M: MailService> Conversation<M> {
     }
 
     /// Makes the handshake, and notes what came of it.
-    async fn start_tls<S>(
-        &mut self,
-        stream: S,
-        tls: Option<TlsAcceptor>,
-    ) -> io::Result<Box<TlsStream<S>>>
+    async fn start_tls<S>(&mut self, stream: S) -> io::Result<Box<TlsStream<S>>>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
+        let tls = self.server.tls.as_ref();
         let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
-        let handshake = timeout(self.config.timeouts.handshake, tls.accept(stream));
+        let handshake = timeout(self.server.config.timeouts.handshake, tls.accept(stream));
         let stream = Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??);
         let connection = stream.get_ref().1;
         let suite = connection.negotiated_cipher_suite();
@@ -215,16 +213,16 @@ impl<M: MailService> Conversation<M> {
                     recipient,
                 } => {
                     self.note_hello();
-                    let question = self
-                        .service
-                        .recipient(&self.facts, &reverse_path, &recipient);
+                    let question =
+                        self.server
+                            .service
+                            .recipient(&self.facts, &reverse_path, &recipient);
                     let answer = question.await;
                     self.session.recipient_answered(answer);
                 }
                 ServerAction::Begin(envelope) => {
                     self.note_hello();
-                    let begun = self.service.begin(&self.facts, envelope).await;
-                    let answer = begun.map(|incoming| self.incoming = Some(incoming));
+                    let answer = self.begin(envelope).await;
                     self.session.begun(answer);
                 }
                 ServerAction::Write => {
@@ -260,12 +258,25 @@ impl<M: MailService> Conversation<M> {
         }
     }
 
+    /// Lets the service begin to take a message, if there is room for it.
+    async fn begin(&mut self, envelope: Envelope) -> Result<(), Reply> {
+        let server = &self.server;
+        let host = &server.config.host;
+        let in_rate = server.rates.begin_message(self.facts.peer.ip());
+        in_rate.map_err(|refused| refused.reply(host))?;
+        let room = server.memory.begin().await;
+        let room = room.map_err(|NoRoom| replies::no_room())?;
+        let message = server.service.begin(&self.facts, envelope).await?;
+        self.incoming = Some(UnderWay { message, room });
+        Ok(())
+    }
+
     /// Lets the service take part of the message.
     async fn write(&mut self) -> Result<(), Reply> {
-        let Some(incoming) = &mut self.incoming else {
+        let Some(under_way) = &mut self.incoming else {
             return Ok(());
         };
-        let answer = incoming.write(self.session.chunk()).await;
+        let answer = under_way.write(self.session.chunk()).await;
         if answer.is_err() {
             self.incoming = None;
         }
@@ -274,11 +285,12 @@ impl<M: MailService> Conversation<M> {
 
     /// Lets the service make the message durable.
     async fn commit(&mut self) -> Result<Reply, Reply> {
-        let Some(mut incoming) = self.incoming.take() else {
-            return Err(byrnie_smtp::replies::message_lost());
+        let Some(UnderWay { mut message, room }) = self.incoming.take() else {
+            return Err(replies::message_lost());
         };
-        incoming.note_content(self.session.content());
-        let answer = incoming.commit().await;
+        message.note_content(self.session.content());
+        let answer = message.commit().await;
+        drop(room);
         match &answer {
             Ok(reply) => {
                 self.messages += 1;
@@ -299,7 +311,7 @@ impl<M: MailService> Conversation<M> {
             stream.write_all(output).await?;
             stream.flush().await
         };
-        timeout(self.config.timeouts.block, write)
+        timeout(self.server.config.timeouts.block, write)
             .await
             .map_err(|_| io::ErrorKind::TimedOut)??;
         *output = Vec::new();
@@ -313,6 +325,10 @@ impl<M: MailService> Conversation<M> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if let Some(reply) = self.too_many_errors() {
+            self.session.close(&reply);
+            return Ok(Some(self.advance()));
+        }
         self.flush(stream).await?;
         let deadline = self.deadline();
         let may_stop = self.session.is_between_messages();
@@ -338,6 +354,20 @@ impl<M: MailService> Conversation<M> {
         Ok(Some(self.advance()))
     }
 
+    /// Holds refused commands against the client; says so where they were too many.
+    fn too_many_errors(&mut self) -> Option<Reply> {
+        let errors = self.session.errors();
+        let new = errors - self.errors;
+        if new == 0 {
+            return None;
+        }
+        self.errors = errors;
+        let server = &self.server;
+        let noted = server.rates.note_errors(self.facts.peer.ip(), new);
+        let refused = noted.err()?;
+        Some(refused.reply(&server.config.host))
+    }
+
     /// When the wait for more must end.
     ///
     /// A command has so much time as a whole, and a message for each piece and as a whole, so that a
@@ -349,11 +379,28 @@ impl<M: MailService> Conversation<M> {
             self.waiting = (wait, now);
         }
         let since = self.waiting.1;
-        let timeouts = &self.config.timeouts;
+        let timeouts = &self.server.config.timeouts;
         match wait {
             ServerWait::Command(_) => since + timeouts.command,
             ServerWait::Message(_) => (now + timeouts.block).min(since + timeouts.message),
         }
+    }
+}
+
+/// A message that the service takes.
+struct UnderWay<I> {
+    /// The message.
+    message: I,
+    /// Its memory.
+    room: Room,
+}
+
+impl<I: IncomingMessage> UnderWay<I> {
+    /// Lets the service take part of the message, and makes room for the next.
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), Reply> {
+        self.message.write(chunk).await?;
+        let fits = self.room.fit(self.message.held()).await;
+        fits.map_err(|NoRoom| replies::no_room())
     }
 }
 
@@ -439,9 +486,6 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<
 
 /// How much is read at once while a command is waited for.
 const COMMAND_READ_OCTETS: usize = 4 * 1_024;
-
-/// How much is read at once of a message.
-const MESSAGE_READ_OCTETS: usize = 64 * 1_024;
 
 /// How long the client has to close.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

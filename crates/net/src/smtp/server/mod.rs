@@ -1,7 +1,9 @@
 //! Taking mail: a listener, its sessions, and the service that they ask.
 
 mod conversation;
+mod memory;
 mod occupancy;
+mod rates;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +29,6 @@ use byrnie_smtp::ServerLimits;
 use byrnie_smtp::ServerSettings;
 use byrnie_smtp::Smtputf8;
 use byrnie_smtp::StartTls;
-use byrnie_smtp::replies;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -41,9 +42,15 @@ use tracing::info;
 use tracing::info_span;
 use tracing::warn;
 
+pub use self::occupancy::ConnectionLimits;
+pub use self::rates::ClientRates;
+pub use self::rates::Rate;
+
 use self::conversation::Conversation;
+use self::memory::Memory;
 use self::occupancy::Occupancy;
-use self::occupancy::Refusal;
+use self::occupancy::Place;
+use self::rates::Rates;
 use crate::clock::Clock;
 use crate::tls::TlsVersion;
 
@@ -86,6 +93,9 @@ pub trait IncomingMessage: Send {
     /// Clients send octets beyond ASCII without saying so in `MAIL FROM`; whoever sends the message on
     /// should declare them.
     fn note_content(&mut self, _content: Octets) {}
+
+    /// How many octets of the message are in memory.
+    fn held(&self) -> usize;
 
     /// Makes the complete message durable; only then may it answer with success.
     fn commit(self) -> impl Future<Output = Result<Reply, Reply>> + Send;
@@ -149,10 +159,13 @@ pub struct ServerConfig {
     pub limits: ServerLimits,
     /// How long a session waits.
     pub timeouts: ServerTimeouts,
-    /// How many clients may be connected at once. Default: 1,000.
-    pub connections: usize,
-    /// How many connections one client address, or one IPv6 network of 64 bits, may hold. Default: 50.
-    pub connections_per_client: usize,
+    /// How many connections there may be at once.
+    pub connections: ConnectionLimits,
+    /// How often each client may do what it does.
+    pub rates: ClientRates,
+    /// How many octets of memory all messages under way may take. Default: 256 MiB; where it is less
+    /// than 1 MiB, no large message fits.
+    pub message_memory_octets: usize,
     /// Tells when a session began.
     pub clock: Arc<dyn Clock>,
 }
@@ -165,8 +178,9 @@ impl ServerConfig {
             host,
             limits: ServerLimits::default(),
             timeouts: ServerTimeouts::default(),
-            connections: 1_000,
-            connections_per_client: 50,
+            connections: ConnectionLimits::default(),
+            rates: ClientRates::default(),
+            message_memory_octets: MESSAGE_MEMORY_OCTETS,
             clock,
         }
     }
@@ -179,10 +193,14 @@ impl fmt::Debug for ServerConfig {
             .field("limits", &self.limits)
             .field("timeouts", &self.timeouts)
             .field("connections", &self.connections)
-            .field("connections_per_client", &self.connections_per_client)
+            .field("rates", &self.rates)
+            .field("message_memory_octets", &self.message_memory_octets)
             .finish_non_exhaustive()
     }
 }
+
+/// The memory of all messages under way, where nothing else is said: 2,000 small ones at a moment.
+pub const MESSAGE_MEMORY_OCTETS: usize = 256 * 1_024 * 1_024;
 
 /// How long a session waits, phase by phase.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -212,18 +230,83 @@ impl Default for ServerTimeouts {
     }
 }
 
+/// What all sessions share, those of several listeners too.
+pub struct Server<M> {
+    /// What was said before it began.
+    config: ServerConfig,
+    /// What sessions are told before they begin.
+    settings: Arc<ServerSettings>,
+    /// Makes handshakes.
+    tls: Option<TlsAcceptor>,
+    /// What sessions ask.
+    service: M,
+    /// How many connections there are.
+    occupancy: Arc<Occupancy>,
+    /// What clients did of late.
+    rates: Rates,
+    /// The memory of the messages under way.
+    memory: Memory,
+}
+
+impl<M: MailService> Server<M> {
+    /// A server where nobody has come yet.
+    #[must_use]
+    pub fn new(config: ServerConfig, tls: Option<TlsAcceptor>, service: M) -> Self {
+        let settings = ServerSettings {
+            host: config.host.clone(),
+            start_tls: match tls {
+                Some(_) => StartTls::Offered,
+                None => StartTls::NotOffered,
+            },
+            limits: config.limits,
+        };
+        Self {
+            settings: Arc::new(settings),
+            tls,
+            service,
+            occupancy: Arc::new(Occupancy::new(config.connections)),
+            rates: Rates::new(config.rates),
+            memory: Memory::new(config.message_memory_octets),
+            config,
+        }
+    }
+
+    /// Whether a client may connect; takes its place.
+    ///
+    /// Whoever is not admitted leaves no trace in the tables, which hold those who are.
+    fn admit(&self, peer: SocketAddr) -> Result<Place, Reply> {
+        let host = &self.config.host;
+        self.service.admit(peer)?;
+        let place = Occupancy::enter(&self.occupancy, peer.ip());
+        let place = place.map_err(|refused| refused.reply(host))?;
+        let in_rate = self.rates.connect(peer.ip());
+        in_rate.map_err(|refused| refused.reply(host))?;
+        Ok(place)
+    }
+}
+
+impl<M> fmt::Debug for Server<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Takes mail until `shutdown` is done; then tells the clients, and waits for the messages under way.
 pub async fn serve<M: MailService>(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
-    tls: Option<TlsAcceptor>,
-    service: Arc<M>,
+    server: Arc<Server<M>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(Running::Yes);
     let mut sessions = JoinSet::new();
-    let mut reception = Reception::new(config, tls, service, stopping);
+    let mut reception = Reception {
+        server,
+        stopping,
+        sessions: 0,
+    };
     loop {
         tokio::select! {
             () = &mut shutdown => break,
@@ -251,7 +334,7 @@ pub async fn serve<M: MailService>(
             note_panic(&ended);
         }
     };
-    if timeout(reception.config.timeouts.drain, drain)
+    if timeout(reception.server.config.timeouts.drain, drain)
         .await
         .is_err()
     {
@@ -262,16 +345,8 @@ pub async fn serve<M: MailService>(
 
 /// Decides who gets a session, and begins it.
 struct Reception<M> {
-    /// What the listener was told before it began.
-    config: Arc<ServerConfig>,
-    /// What sessions are told before they begin.
-    settings: Arc<ServerSettings>,
-    /// Makes handshakes.
-    tls: Option<TlsAcceptor>,
-    /// What sessions ask.
-    service: Arc<M>,
-    /// How many connections there are.
-    occupancy: Arc<Occupancy>,
+    /// What all sessions share.
+    server: Arc<Server<M>>,
     /// Whether sessions may go on.
     stopping: watch::Receiver<Running>,
     /// How many sessions began.
@@ -279,48 +354,13 @@ struct Reception<M> {
 }
 
 impl<M: MailService> Reception<M> {
-    /// A reception where nobody has come yet.
-    fn new(
-        config: Arc<ServerConfig>,
-        tls: Option<TlsAcceptor>,
-        service: Arc<M>,
-        stopping: watch::Receiver<Running>,
-    ) -> Self {
-        let settings = ServerSettings {
-            host: config.host.clone(),
-            start_tls: match tls {
-                Some(_) => StartTls::Offered,
-                None => StartTls::NotOffered,
-            },
-            limits: config.limits,
-        };
-        Self {
-            occupancy: Arc::new(Occupancy::new(
-                config.connections,
-                config.connections_per_client,
-            )),
-            settings: Arc::new(settings),
-            config,
-            tls,
-            service,
-            stopping,
-            sessions: 0,
-        }
-    }
-
     /// Gives a client its session, or its refusal.
     fn receive(
         &mut self,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Option<impl Future<Output = ()> + Send + use<M>> {
-        let admitted = Occupancy::enter(&self.occupancy, peer.ip())
-            .map_err(|refusal| match refusal {
-                Refusal::Full => replies::too_many_connections(&self.config.host),
-                Refusal::ClientFull => replies::too_many_connections_from_you(&self.config.host),
-            })
-            .and_then(|place| self.service.admit(peer).map(|()| place));
-        let place = match admitted {
+        let place = match self.server.admit(peer) {
             Ok(place) => place,
             Err(reply) => {
                 info!(target: SESSION, %peer, %reply, "refused");
@@ -335,7 +375,7 @@ impl<M: MailService> Reception<M> {
             }
         };
         self.sessions += 1;
-        let started = self.config.clock.now();
+        let started = self.server.config.clock.now();
         let facts = SessionFacts {
             id: format!("{:x}-{:x}", started.0, self.sessions),
             peer,
@@ -352,19 +392,16 @@ impl<M: MailService> Reception<M> {
             tls = tracing::field::Empty,
         );
         let mut conversation = Box::new(Conversation::new(
-            Arc::clone(&self.config),
-            Arc::clone(&self.settings),
-            Arc::clone(&self.service),
+            Arc::clone(&self.server),
             facts,
             self.stopping.clone(),
         ));
-        let tls = self.tls.clone();
         let session = async move {
             // A reply is complete when it is written: nothing is gained by waiting for more.
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(target: SESSION, %error, "no delay");
             }
-            conversation.run(stream, tls).await;
+            conversation.run(stream).await;
             drop(place);
         };
         Some(session.instrument(span))

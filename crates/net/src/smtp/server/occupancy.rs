@@ -1,74 +1,107 @@
-//! How many connections there are, in all and from one client.
+//! How many connections there are: in all, from one client, and from one network.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
+
+use byrnie_base::DomainName;
+use byrnie_smtp::Reply;
+use byrnie_smtp::replies;
 
 /// How many connections there are, within their bounds.
 #[derive(Debug)]
 pub(super) struct Occupancy {
     /// How many there may be.
-    connections_max: usize,
-    /// How many one client may hold.
-    connections_per_client_max: usize,
-    /// How many each client holds; those that hold none are not in it.
-    clients: Mutex<Clients>,
+    allowed: ConnectionLimits,
+    /// How many there are.
+    taken: Mutex<Taken>,
 }
 
-/// The clients that are connected.
+/// How many connections there may be at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ConnectionLimits {
+    /// In all. Default: 5,000.
+    pub in_all: usize,
+    /// From one client address, or one IPv6 network of 64 bits. Default: 500.
+    pub per_client: usize,
+    /// From one IPv4 network of 24 bits, or one IPv6 network of 48 bits. Default: 5,000.
+    pub per_network: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            in_all: 5_000,
+            per_client: 500,
+            per_network: 5_000,
+        }
+    }
+}
+
+/// The connections that there are.
 #[derive(Debug, Default)]
-struct Clients {
-    /// How many connections there are.
-    connections: usize,
-    /// How many each client holds.
-    by_client: HashMap<IpAddr, usize>,
+struct Taken {
+    /// How many in all.
+    in_all: usize,
+    /// How many each client holds, and each network; those that hold none are not in it.
+    by_holder: HashMap<Holder, usize>,
+}
+
+/// Who holds connections.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Holder {
+    /// One client.
+    Client(IpAddr),
+    /// One network.
+    Network(IpAddr),
 }
 
 impl Occupancy {
     /// No connections.
-    pub(super) fn new(connections_max: usize, connections_per_client_max: usize) -> Self {
+    pub(super) fn new(allowed: ConnectionLimits) -> Self {
         Self {
-            connections_max,
-            connections_per_client_max,
-            clients: Mutex::new(Clients::default()),
+            allowed,
+            taken: Mutex::default(),
         }
     }
 
     /// Takes a place for a client, until it is dropped.
     pub(super) fn enter(occupancy: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
-        let client = client(address);
-        let mut clients = occupancy
-            .clients
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if clients.connections >= occupancy.connections_max {
+        let allowed = &occupancy.allowed;
+        let holders = [
+            Holder::Client(client(address)),
+            Holder::Network(network(address)),
+        ];
+        let mut taken = occupancy.lock();
+        let [of_client, of_network] =
+            holders.map(|holder| taken.by_holder.get(&holder).copied().unwrap_or_default());
+        if taken.in_all >= allowed.in_all {
             return Err(Refusal::Full);
         }
-        let held = clients.by_client.get(&client).copied().unwrap_or_default();
-        if held >= occupancy.connections_per_client_max {
+        if of_client >= allowed.per_client {
             return Err(Refusal::ClientFull);
         }
-        clients.by_client.insert(client, held + 1);
-        clients.connections += 1;
+        if of_network >= allowed.per_network {
+            return Err(Refusal::NetworkFull);
+        }
+        taken.in_all += 1;
+        for holder in holders {
+            *taken.by_holder.entry(holder).or_default() += 1;
+        }
         Ok(Place {
             occupancy: Arc::clone(occupancy),
-            client,
+            holders,
         })
     }
 
-    /// Gives a place back.
-    fn leave(&self, client: IpAddr) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.connections = clients.connections.saturating_sub(1);
-        let held = clients.by_client.get(&client).copied().unwrap_or_default();
-        if held > 1 {
-            clients.by_client.insert(client, held - 1);
-        } else {
-            clients.by_client.remove(&client);
-        }
+    /// The connections that there are.
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,6 +112,19 @@ pub(super) enum Refusal {
     Full,
     /// There are too many connections from this client.
     ClientFull,
+    /// There are too many connections from this client's network.
+    NetworkFull,
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(super) fn reply(self, host: &DomainName) -> Reply {
+        match self {
+            Self::Full => replies::too_many_connections(host),
+            Self::ClientFull => replies::too_many_connections_from_you(host),
+            Self::NetworkFull => replies::too_many_connections_from_your_network(host),
+        }
+    }
 }
 
 /// A place, given back when it is dropped.
@@ -86,23 +132,45 @@ pub(super) enum Refusal {
 pub(super) struct Place {
     /// Where it is given back.
     occupancy: Arc<Occupancy>,
-    /// Who holds it.
-    client: IpAddr,
+    /// Who hold it.
+    holders: [Holder; 2],
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.occupancy.leave(self.client);
+        let mut taken = self.occupancy.lock();
+        taken.in_all = taken.in_all.saturating_sub(1);
+        for holder in self.holders {
+            if let Some(held) = taken.by_holder.get_mut(&holder) {
+                *held = held.saturating_sub(1);
+                if *held == 0 {
+                    taken.by_holder.remove(&holder);
+                }
+            }
+        }
     }
 }
 
-/// Who a client is: its address, or its IPv6 network, of which it holds all addresses.
-fn client(address: IpAddr) -> IpAddr {
+/// Who a client is: its address, or its IPv6 network of 64 bits, of which it holds all addresses.
+pub(super) fn client(address: IpAddr) -> IpAddr {
+    cut(address, 32, 64)
+}
+
+/// Which network a client is in, as networks are given out: 24 bits of IPv4, 48 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    cut(address, 24, 48)
+}
+
+/// The first bits of an address.
+fn cut(address: IpAddr, bits_of_4: u32, bits_of_6: u32) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V4(address) => {
+            let rest = u32::MAX.checked_shr(bits_of_4).unwrap_or_default();
+            IpAddr::V4(Ipv4Addr::from(u32::from(address) & !rest))
+        }
         IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
+            let rest = u128::MAX.checked_shr(bits_of_6).unwrap_or_default();
+            IpAddr::V6(Ipv6Addr::from(u128::from(address) & !rest))
         }
     }
 }
@@ -112,29 +180,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_in_all_and_for_each_client() {
-        let occupancy = Arc::new(Occupancy::new(3, 2));
+    fn places_are_bounded_in_all_for_each_client_and_for_each_network() {
+        let occupancy = Arc::new(Occupancy::new(ConnectionLimits {
+            in_all: 5,
+            per_client: 2,
+            per_network: 3,
+        }));
         let enter = |address: &str| Occupancy::enter(&occupancy, address.parse().unwrap());
         let first = enter("192.0.2.1").unwrap();
         let second = enter("::ffff:192.0.2.1").unwrap();
         assert_eq!(enter("192.0.2.1").err(), Some(Refusal::ClientFull));
-        let third = enter("2001:db8::1").unwrap();
-        assert_eq!(enter("192.0.2.2").err(), Some(Refusal::Full));
+        let third = enter("192.0.2.255").unwrap();
+        assert_eq!(enter("192.0.2.9").err(), Some(Refusal::NetworkFull));
+        let fourth = enter("192.0.3.1").unwrap();
+        let fifth = enter("2001:db8::1").unwrap();
+        assert_eq!(enter("192.0.4.1").err(), Some(Refusal::Full));
         drop(first);
-        let fourth = enter("2001:db8::2").unwrap();
-        drop((second, third, fourth));
-        assert!(occupancy.clients.lock().unwrap().by_client.is_empty());
+        let sixth = enter("2001:db8::2").unwrap();
+        drop((second, third, fourth, fifth, sixth));
+        let taken = occupancy.lock();
+        assert_eq!((taken.in_all, taken.by_holder.len()), (0, 0));
     }
 
     #[test]
-    fn an_ipv6_network_is_one_client() {
-        assert_eq!(
-            client("2001:db8::1".parse().unwrap()),
-            client("2001:db8::2".parse().unwrap())
-        );
-        assert_ne!(
-            client("2001:db8::1".parse().unwrap()),
-            client("2001:db8:0:1::1".parse().unwrap())
-        );
+    fn addresses_are_cut_as_networks_are_given_out() {
+        for (address, of_client, of_network) in [
+            ("192.0.2.77", "192.0.2.77", "192.0.2.0"),
+            ("::ffff:192.0.2.77", "192.0.2.77", "192.0.2.0"),
+            ("2001:db8:1:2:3::4", "2001:db8:1:2::", "2001:db8:1::"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(client(address).to_string(), of_client);
+            assert_eq!(network(address).to_string(), of_network);
+        }
     }
 }
