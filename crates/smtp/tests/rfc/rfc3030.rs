@@ -11,6 +11,25 @@ fn section_2_chunks_make_up_the_message_octet_by_octet() {
 }
 
 #[test]
+fn section_2_a_whole_transaction_may_come_at_once() {
+    let mut server = Server::greeted();
+    let said = server.codes(
+        "MAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nBDAT 6\r\nQUIT\r\nBDAT 4 LAST\r\nab\r\nQUIT\r\n",
+    );
+    assert_eq!(
+        said,
+        [
+            "250 2.1.0",
+            "250 2.1.5",
+            "250 2.0.0",
+            "250 2.0.0",
+            "221 2.0.0"
+        ]
+    );
+    assert_eq!(server.accepted[0].1, b"QUIT\r\nab\r\n");
+}
+
+#[test]
 fn section_2_the_octets_of_a_refused_chunk_are_no_commands() {
     let mut server = Server::greeted();
     let said = server.codes("BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
