@@ -1,6 +1,11 @@
 //! Servers that take their time, under a clock that does not.
 
 use std::future::pending;
+use std::io;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::Context;
+use std::task::Poll;
 
 use byrnie_policy::StsObservation;
 use byrnie_smtp::BodyType;
@@ -10,6 +15,7 @@ use byrnie_smtp::Transaction;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::DuplexStream;
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
@@ -131,6 +137,80 @@ async fn leave_is_taken_without_waiting_for_long() {
     assert_eq!(begun.elapsed().as_secs(), 5);
 }
 
+#[tokio::test]
+async fn a_small_message_is_two_writes() {
+    let envelope = "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n";
+    for (offered, replies, expected) in [
+        (
+            "250-hi\r\n250 PIPELINING\r\n",
+            "250 ok\r\n250 ok\r\n354 go\r\n",
+            [format!("{envelope}DATA\r\n"), "x\r\n.\r\n".to_owned()],
+        ),
+        (
+            "250-hi\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+            "250 ok\r\n250 ok\r\n",
+            [envelope.to_owned(), "BDAT 3 LAST\r\nx\r\n".to_owned()],
+        ),
+    ] {
+        let (ours, theirs) = tokio::io::duplex(1_024);
+        let writes = Arc::default();
+        let noted = Noted {
+            stream: ours,
+            writes: Arc::clone(&writes),
+        };
+        let said = ["220 hi\r\n", offered, replies, "250 taken\r\n"];
+        tokio::spawn(async move {
+            let (mut stream, mut read) = (theirs, [0; 1_024]);
+            for said in said {
+                stream.write_all(said.as_bytes()).await.unwrap();
+                if stream.read(&mut read).await.unwrap() == 0 {
+                    break;
+                }
+            }
+        });
+        let mut connection = connect(noted).await.unwrap();
+        connection.send(transaction(), &b"x"[..]).await.unwrap();
+        let writes: Vec<String> = writes.lock().unwrap().clone();
+        assert_eq!(writes[1..], expected);
+    }
+}
+
+/// A stream that notes each write.
+struct Noted {
+    stream: DuplexStream,
+    writes: Arc<Mutex<Vec<String>>>,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, space)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let text = String::from_utf8(octets.to_vec()).unwrap();
+        self.writes.lock().unwrap().push(text);
+        Pin::new(&mut self.stream).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 /// What a server does when it has said all that it had to say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AfterScript {
@@ -175,7 +255,10 @@ async fn check(replies: &[&str], phase: ClientPhase, seconds: u64) {
 }
 
 /// Makes a stream ready for mail, with nothing demanded.
-async fn connect(stream: DuplexStream) -> Result<Connection, AttemptError> {
+async fn connect<S>(stream: S) -> Result<Connection, AttemptError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let tls = TlsClient::new(&Roots::public()).unwrap();
     let config = ClientConfig::new("relay.example".parse().unwrap());
     let client = SmtpClient::new(config, tls, Arc::new(SystemClock));
