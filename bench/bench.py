@@ -14,13 +14,14 @@ loopback interface.
 
 import argparse
 import json
+import os
 import sys
 import time
 import tomllib
 from pathlib import Path
 
 from harness import machine, measure, profile, report
-from harness.world import World
+from harness.world import RELAY, World
 
 HERE = Path(__file__).resolve().parent
 # Enough for the connections of any scenario.
@@ -57,7 +58,7 @@ def choose(options):
 
 def run(options):
     """Each repetition measures all targets one after the other, so that slow changes of the machine hit all alike."""
-    machine.isolate()
+    machine.isolate(RELAY.split(":")[0])
     files = machine.raise_open_files(OPEN_FILES)
     work = Path(options.work)
     machine.Cgroup.find_root(work / "cgroup")
@@ -143,9 +144,10 @@ def add_running(sub, name, about, **defaults):
 
 def add_machine(p):
     """What all that measures needs."""
+    built = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
     p.add_argument("--work", default="/var/tmp/smtpbench", help="scratch directory on the disk under test")
     p.add_argument("--out", help="file that results are added to")
-    p.add_argument("--smtpbench", default=str(HERE.parent / "target/release/smtpbench"))
+    p.add_argument("--smtpbench", default=str(built / "release/smtpbench"), help="the program of src/")
     p.add_argument("--quiet", type=float, default=0.15, help="cores of other work to wait to go below")
     p.add_argument("--quiet-wait", type=float, default=300, help="seconds to wait for that at most")
 

@@ -16,5 +16,4 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # A relay under test may be another user.
 chmod 755 "$work"
-smtpbench=${CARGO_TARGET_DIR:-target}/release/smtpbench
-bench/bench.py smoke --work "$work" --smtpbench "$(realpath "$smtpbench")"
+bench/bench.py smoke --work "$work"
