@@ -33,7 +33,7 @@ SPARE_FILES = 200
 SMOKE = {
     "flow": {"messages": 300},
     "flood": {"messages": 1000, "domains": 100, "hosts": 10},
-    "idle": {"messages": 50, "connections": 300},
+    "idle": {"messages": 50, "connections": 300, "seconds": 1},
     "soak": {"messages": 300, "seconds": 3, "sample_seconds": 1},
 }
 

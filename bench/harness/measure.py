@@ -13,8 +13,6 @@ from .world import RELAY, SINK, is_living
 
 # Part of a soak that passes before growth is looked at.
 WARM_UP = 0.2
-# Seconds that idle connections are left alone before memory is read.
-IDLE_SECONDS = 10
 
 
 class Trial:
@@ -142,7 +140,10 @@ def measure(spec, s, world, work, options):
         result = trial.close()
         sink = result["sink"]
         intact = not (sink["altered"] or sink["foreign"])
-        return result | {"complete": result["complete"] and intact, "duplicates": sink["duplicates"]}
+        result |= {"complete": result["complete"] and intact, "duplicates": sink["duplicates"]}
+        if not result["complete"]:
+            trial.keep_logs()
+        return result
     except Exception:
         trial.keep_logs()
         raise
@@ -206,7 +207,7 @@ def idle(trial):
     args += ["--starttls"] if s["tls_in"] else []
     holder = trial.loader.popen(args, stdout=subprocess.PIPE, text=True)
     held = json.loads(holder.stdout.readline())
-    time.sleep(IDLE_SECONDS)
+    time.sleep(s["seconds"])
     during = trial.sampler.pss
     load = trial.load()
     done = trial.sink.wait(trial.options.stall)
@@ -232,6 +233,11 @@ def soak(trial):
     trial.result |= {
         "accepted_per_s": load["accepted_per_s"], "delivered_per_s": s["messages"] / seconds, "seconds": seconds,
         "latency_ms": load["latency_ms"], "load": load, "series": trial.sampler.series,
-        "growth_mib_per_h": {k: slope([(p["s"], p[k]) for p in late]) * 3600 for k in ("pss_mib", "files_mib")},
+        "pss_growth_mib": growth(late, "pss_mib"), "files_growth_mib": growth(late, "files_mib"),
         "complete": done is not None and load["accepted"] == s["messages"],
     }
+
+
+def growth(series, key):
+    """By how much a straight line through a series rises from its first point to its last."""
+    return slope([(p["s"], p[key]) for p in series]) * (series[-1]["s"] - series[0]["s"]) if series else 0.0

@@ -14,6 +14,12 @@ COLUMNS = [
     ("p99 ms", lambda r: (r.get("latency_ms") or {}).get("p99"), 1),
 ]
 
+# Fields that only some kinds of scenarios have.
+BEYOND = {
+    "pss_full_mib": "PSS MiB with the full queue", "kib_per_connection": "KiB a connection",
+    "pss_growth_mib": "growth of PSS in MiB", "files_growth_mib": "growth of files in MiB",
+}
+
 # Medians of fewer pairs are not quoted.
 PAIRS_MIN = 3
 
@@ -43,6 +49,22 @@ def table(head, rows):
     print("|---" * len(head) + "|")
     for row in rows:
         print("| " + " | ".join(row) + " |")
+
+
+def print_beyond(results):
+    """What floods, idle connections and soaks show beyond the columns of all."""
+    rows = []
+    for scenario, targets in results.groups.items():
+        for target, runs in targets.items():
+            for r in runs:
+                shown = [f"{words} {r[key]:.1f}" for key, words in BEYOND.items() if r.get(key) is not None]
+                if r.get("tenths_per_s"):
+                    shown.append("each tenth of the queue, a second: " + " ".join(map(str, r["tenths_per_s"])))
+                if shown:
+                    rows.append([scenario, target, "; ".join(shown)])
+    if rows:
+        print("\n### Beyond rates\n")
+        table(["scenario", "target", "measured"], rows)
 
 
 class Results:
@@ -177,6 +199,7 @@ def report(options, scenarios):
     rows = [row for path in options.results for row in read(path)]
     results, limits = Results(rows, options), read_limits(options.limits)
     print_runs(results)
+    print_beyond(results)
     for target in results.targets():
         if target != options.baseline:
             print_limits(results, limits, scenarios, target)
