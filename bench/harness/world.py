@@ -72,7 +72,7 @@ def zone_of(s):
     """The name of the zone that a scenario's recipients are in."""
     if s["route"] != "mx":
         return "bench.test"
-    return f"{s['zone']}{'-dead' if s['dead'] else ''}.bench.test"
+    return f"{s['zone']}-{s['hosts']}{'-dead' if s['dead'] else ''}.bench.test"
 
 
 class World:
@@ -84,14 +84,13 @@ class World:
         self.dir.mkdir(parents=True)
         self.dir.chmod(0o755)
         self.cgroup = Cgroup("world")
-        self.tlsa = json.loads(self.certificate("mx", "mx.dane.bench.test"))["tlsa"]
+        self.tlsa = json.loads(self.certificate("mx", "mx0.dane-1.bench.test"))["tlsa"]
         self.certificate("relay", "relay.bench.test")
         self.zones = {}
         for s in scenarios:
             if s["route"] == "mx":
                 known = self.zones.setdefault(zone_of(s), dict(s))
                 known["domains"] = max(known["domains"], s["domains"])
-                known["hosts"] = max(known["hosts"], s["hosts"])
         delegations = [line for name, s in self.zones.items() for line in self.child(name, s)]
         self.parent(delegations)
         self.servers()
