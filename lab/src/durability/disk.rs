@@ -35,9 +35,9 @@ impl Image {
         Ok(image)
     }
 
-    /// Makes a folder hold this and nothing else.
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), LabError> {
-        self.write_into(folder)
+    /// Makes a folder that holds `now` hold this and nothing else.
+    pub(crate) fn write(&self, folder: &Path, now: &Self) -> Result<(), LabError> {
+        self.write_over(folder, now)
             .map_err(LabError::io(format!("write {}", folder.display())))
     }
 
@@ -56,20 +56,25 @@ impl Image {
         Ok(())
     }
 
-    fn write_into(&self, folder: &Path) -> io::Result<()> {
-        fs::remove_dir_all(folder)?;
-        let mut folders = fs::DirBuilder::new();
-        folders.mode(0o700);
-        folders.create(folder)?;
-        // In this order, a folder comes before what is in it.
+    fn write_over(&self, folder: &Path, now: &Self) -> io::Result<()> {
+        let at = |path: &str| folder.join(path.trim_start_matches('/'));
+        // In this order, what is in a folder comes before it.
+        for (path, octets) in now.entries.iter().rev() {
+            match (self.entries.contains_key(path), octets) {
+                (true, _) => {}
+                (false, None) => fs::remove_dir(at(path))?,
+                (false, Some(_)) => fs::remove_file(at(path))?,
+            }
+        }
+        // And here a folder comes before what is in it.
         for (path, octets) in &self.entries {
-            let path = folder.join(path.trim_start_matches('/'));
             match octets {
-                None => folders.create(path)?,
+                _ if now.entries.get(path) == Some(octets) => {}
+                None => fs::DirBuilder::new().mode(0o700).create(at(path))?,
                 Some(octets) => {
                     let mut file = fs::File::options();
                     let file = file.write(true).create(true).truncate(true).mode(0o600);
-                    file.open(path)?.write_all(octets)?;
+                    file.open(at(path))?.write_all(octets)?;
                 }
             }
         }
@@ -630,6 +635,28 @@ mod tests {
         replay(b"1").unwrap();
         replay(b"3").unwrap_err();
         replay(b"").unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_is_made_to_hold_an_image_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let nested = |path: &str, octets: &[u8]| {
+            let mut image = image(&[(path, octets), ("/same", b"s")]);
+            let (folder, _) = path.rsplit_once('/').unwrap();
+            image.entries.insert(String::from(folder), None);
+            image
+        };
+        let mut now = Image::default();
+        for image in [
+            nested("/a/x", b"1"),
+            nested("/a/x", b"2"),
+            nested("/b/y", b"1"),
+            image(&[("/a", b"1")]),
+        ] {
+            image.write(folder.path(), &now).unwrap();
+            now = Image::read(folder.path()).unwrap();
+            assert_eq!(now, image);
+        }
     }
 
     /// Checks that chance leaves exactly these results, and no others.

@@ -140,7 +140,7 @@ impl Cutter {
         };
         let disk = Disk::replay(&self.before, &records, &now)?;
         let after = disk.cut(&mut self.rng, &now);
-        after.write(&self.shim.spool)?;
+        after.write(&self.shim.spool, &now)?;
         if self.shim.journal.exists() {
             let removed = fs::remove_file(&self.shim.journal);
             removed.map_err(LabError::io("remove the record of the storage"))?;
