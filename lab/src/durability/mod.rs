@@ -5,13 +5,13 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`letters`] | the messages: each follows from the seed and its number alone |
-//! | [`clients`] | hand them in, pipelined, and note what was taken |
-//! | [`tally`] | counts what arrived, life by life, and judges |
-//! | [`bed`] | the world around the program: where the letters go |
+//! | `letters` | the messages: each follows from the seed and its number alone |
+//! | `clients` | hand them in, pipelined, and note what was taken |
+//! | `tally` | counts what arrived, life by life, and judges |
+//! | `bed` | the world around the program: where the letters go |
 //! | [`kills`] | SIGKILL, again and again |
-//! | [`shim`] | what stands between the program and its storage |
-//! | [`journal`], [`disk`] | what the program wrote, and what is left of it after a power cut |
+//! | `shim` | what stands between the program and its storage |
+//! | `journal`, `disk` | what the program wrote, and what is left of it after a power cut |
 //! | [`power`] | power cuts, again and again |
 //! | [`faults`] | storage that fails for a while, in every way |
 
