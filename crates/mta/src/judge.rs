@@ -7,6 +7,7 @@ use std::time::Duration;
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::Secured;
+use byrnie_net::current::Current;
 use byrnie_net::dns::Resolve;
 use byrnie_net::gather::Gathered;
 use byrnie_net::gather::Gatherer;
@@ -31,27 +32,38 @@ use crate::sharing::Sharing;
 pub(crate) struct Judge<R, C, F> {
     /// Asks.
     gatherer: Gatherer<R, C, F>,
-    /// What the operator demands.
+    /// What the operator demands, and what was decided under it.
+    ruled: Arc<Current<Ruled>>,
+}
+
+/// What the operator demands; whoever replaces it has everything decided anew.
+pub(crate) struct Ruled {
     rules: Rules,
     /// What was decided just now, and what is being found out.
     shared: Sharing<(MailDomain, Terms), Ruling>,
 }
 
-impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Judge<R, C, F> {
-    /// A judge who has decided nothing yet.
-    pub(crate) fn new(gatherer: Gatherer<R, C, F>, rules: Rules) -> Self {
+impl Ruled {
+    /// Nothing was decided yet under these rules.
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
-            gatherer,
             rules,
             shared: Sharing::new(),
         }
     }
+}
+
+impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Judge<R, C, F> {
+    /// A judge who goes by these rules, also when they change.
+    pub(crate) fn new(gatherer: Gatherer<R, C, F>, ruled: Arc<Current<Ruled>>) -> Self {
+        Self { gatherer, ruled }
+    }
 
     /// Gathers evidence, and says for how long it may be used again.
-    async fn gather(&self, next_hop: &MailDomain, terms: Terms) -> Gathered {
+    async fn gather(&self, rules: &Rules, next_hop: &MailDomain, terms: Terms) -> Gathered {
         match next_hop {
             MailDomain::Name(domain) => {
-                let mut rule = self.rules.for_domain(domain);
+                let mut rule = rules.for_domain(domain);
                 rule.at_least = rule.at_least.max(terms.at_least);
                 let gathering = self
                     .gatherer
@@ -68,12 +80,13 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Judge<R, C, F> {
 
 impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Decide for Judge<R, C, F> {
     async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
+        let Ruled { rules, shared } = &*self.ruled.get();
         let find = || async {
-            let gathered = self.gather(next_hop, terms).await;
+            let gathered = self.gather(rules, next_hop, terms).await;
             let ruling = Ruling::new(decide(&gathered.evidence));
             (ruling, gathered.reuse.min(SHARED_MAX))
         };
-        self.shared.get((next_hop.clone(), terms), find).await
+        shared.get((next_hop.clone(), terms), find).await
     }
 }
 

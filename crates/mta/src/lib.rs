@@ -11,6 +11,7 @@
 
 mod acceptance;
 mod bounce;
+mod control;
 mod delivery;
 mod events;
 mod judge;
@@ -27,6 +28,7 @@ mod testing;
 mod words;
 
 pub use acceptance::AcceptanceConfig;
+pub use control::MtaControl;
 pub use delivery::AddressOrder;
 pub use metrics::Metrics;
 pub use network::InvalidNetwork;

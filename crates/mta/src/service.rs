@@ -18,9 +18,7 @@ use byrnie_net::smtp::client::SmtpClient;
 use byrnie_net::smtp::server::ClientRates;
 use byrnie_net::smtp::server::ConnectionLimits;
 use byrnie_net::smtp::server::MESSAGE_MEMORY_OCTETS;
-use byrnie_net::smtp::server::MailService;
 use byrnie_net::smtp::server::Server;
-use byrnie_net::smtp::server::ServerConfig;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_net::smtp::server::serve;
 use byrnie_net::sts::StsFetcher;
@@ -42,12 +40,15 @@ use crate::AcceptanceConfig;
 use crate::AddressOrder;
 use crate::Guarantee;
 use crate::Metrics;
+use crate::MtaControl;
 use crate::QueueConfig;
 use crate::Route;
 use crate::Rules;
 use crate::StoredPolicies;
 use crate::acceptance::Acceptance;
 use crate::bounce::Bouncer;
+use crate::control::Settings;
+use crate::control::server_config;
 use crate::delivery::Courier;
 use crate::delivery::DownAddresses;
 use crate::delivery::SmtpOffer;
@@ -140,6 +141,7 @@ pub struct MtaParts<S, R, C> {
 pub struct Mta {
     tasks: JoinSet<&'static str>,
     stop: Arc<watch::Sender<Running>>,
+    control: MtaControl,
 }
 
 impl Mta {
@@ -174,12 +176,20 @@ impl Mta {
         if let Some(port) = config.route.port() {
             gatherer = gatherer.with_tlsa_port(port);
         }
-        let judge = Arc::new(Judge::new(gatherer, config.rules.clone()));
+        let settings = Settings::new(config);
+        let judge = Arc::new(Judge::new(gatherer, Arc::clone(&settings.ruled)));
         let wake = Arc::new(Notify::new());
         let pool = Arc::new(connection_pool(config, &parts, tls));
-        let queue = Arc::new(queue(config, &parts, &pool, Arc::clone(&judge), &wake));
-        let service = acceptance(config, &parts, judge, wake);
-        let server = Arc::new(server(config, clock, parts.server_tls, service));
+        let queue = queue(config, &parts, &settings, &pool, Arc::clone(&judge), &wake);
+        let queue = Arc::new(queue);
+        let service = acceptance(config, &parts, &settings, judge, wake);
+        let server = server_config(config, Arc::clone(&clock));
+        let server = Arc::new(Server::new(server, parts.server_tls, service));
+        let control = MtaControl {
+            settings,
+            server: server.control(),
+            clock,
+        };
 
         let (stop, stopping) = watch::channel(Running::Yes);
         let stop = Arc::new(stop);
@@ -214,15 +224,18 @@ impl Mta {
             }
             "housekeeping"
         });
-        let on_shutdown = Arc::clone(&stop);
-        tasks.spawn(async move {
-            tokio::select! {
-                () = shutdown => drop(on_shutdown.send_replace(Running::No)),
-                () = stopped(on_shutdown.subscribe()) => {}
-            }
-            "shutdown"
-        });
-        Ok(Self { tasks, stop })
+        tasks.spawn(stop_after(shutdown, Arc::clone(&stop)));
+        Ok(Self {
+            tasks,
+            stop,
+            control,
+        })
+    }
+
+    /// What exchanges its settings.
+    #[must_use]
+    pub fn control(&self) -> MtaControl {
+        self.control.clone()
     }
 
     /// Waits for the end: of messages under way, of deliveries in progress, each within its bound.
@@ -231,7 +244,16 @@ impl Mta {
     /// A part has ended although nobody asked for it; the others were then ended too.
     pub async fn finished(mut self) -> Result<(), PartEnded> {
         let mut result = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
+        let mut progress = time::interval(PROGRESS_INTERVAL);
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next() => ended,
+                _ = progress.tick() => {
+                    self.tell_progress();
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
             let asked_for = *self.stop.borrow() == Running::No;
             match ended {
                 Ok(_) if asked_for => {}
@@ -243,6 +265,14 @@ impl Mta {
             }
         }
         result
+    }
+
+    /// Says whose messages are waited for, once the end was asked for.
+    fn tell_progress(&self) {
+        let sessions = self.control.sessions();
+        if *self.stop.borrow() == Running::No && sessions > 0 {
+            tracing::info!(target: "byrnie::serve", sessions, "ending: sessions are left");
+        }
     }
 }
 
@@ -305,10 +335,23 @@ async fn stopped(mut stopping: watch::Receiver<Running>) {
     _ = stopping.wait_for(|running| *running == Running::No).await;
 }
 
+/// Tells all parts of the end once `shutdown` is done; says what has ended.
+async fn stop_after(
+    shutdown: impl Future<Output = ()>,
+    stop: Arc<watch::Sender<Running>>,
+) -> &'static str {
+    tokio::select! {
+        () = shutdown => drop(stop.send_replace(Running::No)),
+        () = stopped(stop.subscribe()) => {}
+    }
+    "shutdown"
+}
+
 /// What sends mail on.
 fn queue<S, R, C, D>(
     config: &MtaConfig,
     parts: &MtaParts<S, R, C>,
+    settings: &Settings,
     pool: &Arc<ConnectionPool<C>>,
     judge: Arc<D>,
     wake: &Arc<Notify>,
@@ -332,7 +375,7 @@ where
         port: config.route.port().unwrap_or(config.mx_port),
         addresses: config.addresses,
         route: Arc::new(config.route.clone()),
-        guarantees: config.guarantees.clone(),
+        guarantees: Arc::clone(&settings.guarantees),
     };
     Queue {
         spool: Arc::clone(&parts.store),
@@ -376,6 +419,7 @@ async fn tidy<C: Clock>(pool: &ConnectionPool<C>) {
 fn acceptance<S, R, C, D>(
     config: &MtaConfig,
     parts: &MtaParts<S, R, C>,
+    settings: &Settings,
     judge: Arc<D>,
     wake: Arc<Notify>,
 ) -> Acceptance<S, D, C> {
@@ -384,31 +428,13 @@ fn acceptance<S, R, C, D>(
         decide: judge,
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&parts.metrics),
-        config: config.acceptance.clone(),
+        config: Arc::clone(&settings.acceptance),
         hostname: config.hostname.clone(),
-        guarantees: config.guarantees.clone(),
+        guarantees: Arc::clone(&settings.guarantees),
         route: Arc::new(config.route.clone()),
-        lifetime: config.queue.lifetime,
+        queue: Arc::clone(&settings.queue),
         wake,
     }
-}
-
-/// What takes mail in, as clients see it.
-fn server<M: MailService>(
-    config: &MtaConfig,
-    clock: Arc<dyn Clock>,
-    tls: Option<TlsAcceptor>,
-    service: M,
-) -> Server<M> {
-    let config = ServerConfig {
-        limits: config.server_limits,
-        timeouts: config.server_timeouts,
-        connections: config.server_connections,
-        rates: config.client_rates,
-        message_memory_octets: config.message_memory_octets,
-        ..ServerConfig::new(config.hostname.clone(), clock)
-    };
-    Server::new(config, tls, service)
 }
 
 /// Shows how much lies in the queue, and drops old receipts.
@@ -429,6 +455,9 @@ async fn keep_house<S: Spool, C: Clock>(store: Arc<S>, clock: Arc<C>, metrics: A
 
 /// How often connections that stand ready are looked at.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often is told what the end waits for.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the depth of the queue is measured.
 const HOUSE_INTERVAL: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`clock`] | the time, from the system or from a test |
+//! | [`current`] | settings that change while they are in use |
 //! | [`dns`] | answers with their DNSSEC status, behind the narrow trait [`dns::Resolve`] |
 //! | [`sts`] | MTA-STS policies over HTTPS, and the cache rules around them |
 //! | [`gather`] | everything the decision needs to know about a domain, asked side by side |
@@ -10,6 +11,7 @@
 //! | [`smtp`] | the drivers that move the bytes of `byrnie-smtp`'s sessions |
 
 pub mod clock;
+pub mod current;
 pub mod dns;
 pub mod gather;
 pub mod smtp;

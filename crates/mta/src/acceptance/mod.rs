@@ -5,13 +5,13 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
 use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
+use byrnie_net::current::Current;
 use byrnie_net::smtp::server::IncomingMessage;
 use byrnie_net::smtp::server::MailService;
 use byrnie_net::smtp::server::SessionFacts;
@@ -41,6 +41,7 @@ use tokio::sync::Notify;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::Network;
+use crate::QueueConfig;
 use crate::Route;
 use crate::delivery::Decide;
 use crate::delivery::Terms;
@@ -89,15 +90,15 @@ pub(crate) struct Acceptance<S, D, C> {
     /// Where sessions and messages are counted.
     pub(crate) metrics: Arc<Metrics>,
     /// How.
-    pub(crate) config: AcceptanceConfig,
+    pub(crate) config: Arc<Current<AcceptanceConfig>>,
     /// The name of this host, for `Received`.
     pub(crate) hostname: DomainName,
     /// Senders whose mail travels over authenticated TLS or is refused.
-    pub(crate) guarantees: Vec<Guarantee>,
+    pub(crate) guarantees: Arc<Current<Vec<Guarantee>>>,
     /// Where mail goes next.
     pub(crate) route: Arc<Route>,
     /// How long a message may wait in the queue.
-    pub(crate) lifetime: Duration,
+    pub(crate) queue: Arc<Current<QueueConfig>>,
     /// The queue's bell.
     pub(crate) wake: Arc<Notify>,
 }
@@ -109,7 +110,7 @@ impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
         reverse_path: &ReversePath,
         recipient: &Mailbox,
     ) -> Result<(), Reply> {
-        let at_least = promised(&self.guarantees, reverse_path);
+        let at_least = promised(&self.guarantees.get(), reverse_path);
         if at_least == Strength::Opportunistic {
             return Ok(());
         }
@@ -216,7 +217,8 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
     type Incoming = IncomingMail<S>;
 
     fn admit(&self, peer: SocketAddr) -> Result<(), Reply> {
-        let networks = &self.config.trusted_networks;
+        let config = self.config.get();
+        let networks = &config.trusted_networks;
         if networks.iter().any(|network| network.contains(peer.ip())) {
             self.metrics.admitted(Admitted::Yes);
             return Ok(());
@@ -241,7 +243,7 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
         envelope: Envelope,
     ) -> Result<IncomingMail<S>, Reply> {
         let depth = self.spool.depth().await.map_err(|why| refusal(&why))?;
-        if depth.messages >= self.config.messages_max {
+        if depth.messages >= self.config.get().messages_max {
             return Err(refusal(&StoreError::Full));
         }
         let received_at = self.clock.now();
@@ -257,7 +259,7 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
                 None => Over::Clear,
             },
             received_at,
-            expires_at: received_at + self.lifetime,
+            expires_at: received_at + self.queue.get().lifetime,
             header: HeaderLines::default(),
             metrics: Arc::clone(&self.metrics),
             route: Arc::clone(&self.route),

@@ -6,6 +6,7 @@ use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::MailDomain;
 use byrnie_base::Secured;
+use byrnie_net::current::Current;
 use byrnie_net::smtp::server::IncomingMessage;
 use byrnie_net::smtp::server::MailService;
 use byrnie_net::smtp::server::SessionFacts;
@@ -37,6 +38,7 @@ use super::AcceptanceConfig;
 use super::by_next_hop;
 use crate::Guarantee;
 use crate::Metrics;
+use crate::QueueConfig;
 use crate::Route;
 use crate::delivery::Decide;
 use crate::delivery::Ruling;
@@ -52,11 +54,14 @@ use crate::testing::new_store;
 
 #[tokio::test]
 async fn clients_outside_the_trusted_networks_are_refused() {
-    let mut world = World::new();
-    world.acceptance.config.trusted_networks = vec![
-        "192.0.2.0/24".parse().unwrap(),
-        "2001:db8::/32".parse().unwrap(),
-    ];
+    let world = World::new();
+    world.acceptance.config.replace(AcceptanceConfig {
+        trusted_networks: vec![
+            "192.0.2.0/24".parse().unwrap(),
+            "2001:db8::/32".parse().unwrap(),
+        ],
+        ..AcceptanceConfig::default()
+    });
     for (peer, admitted) in [
         ("192.0.2.7:1234", true),
         ("[::ffff:192.0.2.7]:1234", true),
@@ -174,8 +179,11 @@ async fn octets_beyond_ascii_are_declared_even_if_the_client_did_not() {
 
 #[tokio::test]
 async fn a_full_queue_asks_for_the_message_again_later() {
-    let mut world = World::new();
-    world.acceptance.config.messages_max = 1;
+    let world = World::new();
+    world.acceptance.config.replace(AcceptanceConfig {
+        messages_max: 1,
+        ..AcceptanceConfig::default()
+    });
     world
         .hand_over(to(&["a@one.example"]), MESSAGE)
         .await
@@ -224,8 +232,9 @@ async fn a_message_that_is_broken_off_never_was() {
 /// Behaviour rule 35.
 #[tokio::test]
 async fn a_guarantee_is_kept_or_the_recipient_is_refused_with_the_reason() {
-    let mut world = World::new();
-    world.acceptance.guarantees = vec![Guarantee::Sender(mailbox("boss@origin.example"))];
+    let world = World::new();
+    let boss = Guarantee::Sender(mailbox("boss@origin.example"));
+    world.acceptance.guarantees.replace(vec![boss]);
     for (sender, recipient, expected) in [
         ("boss@origin.example", "a@insecure.example", "550 5.7.10"),
         ("boss@origin.example", "a@null.example", "556 5.1.10"),
@@ -250,7 +259,8 @@ async fn a_guarantee_is_kept_or_the_recipient_is_refused_with_the_reason() {
 async fn a_guarantee_is_about_the_smart_host_if_there_is_one() {
     for (smart_host, expected) in [("secure.example", "ok"), ("insecure.example", "550 5.7.10")] {
         let mut world = World::new();
-        world.acceptance.guarantees = vec![Guarantee::Sender(mailbox("boss@origin.example"))];
+        let boss = Guarantee::Sender(mailbox("boss@origin.example"));
+        world.acceptance.guarantees.replace(vec![boss]);
         world.acceptance.route = Arc::new(Route::SmartHost(smart_host.parse().unwrap()));
         let reverse_path = "boss@origin.example".parse().unwrap();
         for recipient in ["a@insecure.example", "a@secure.example"] {
@@ -379,11 +389,14 @@ impl World {
             decide: Arc::new(TestDecide),
             clock: Arc::new(TestClock::new()),
             metrics: Arc::new(Metrics::new()),
-            config: AcceptanceConfig::default(),
+            config: Arc::default(),
             hostname: "relay.example".parse().unwrap(),
-            guarantees: vec![],
+            guarantees: Arc::default(),
             route: Arc::default(),
-            lifetime: LIFETIME,
+            queue: Arc::new(Current::new(QueueConfig {
+                lifetime: LIFETIME,
+                ..QueueConfig::default()
+            })),
             wake: Arc::new(Notify::new()),
         };
         Self {

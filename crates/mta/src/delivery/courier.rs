@@ -8,6 +8,7 @@ use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
 use byrnie_net::clock::Clock;
+use byrnie_net::current::Current;
 use byrnie_policy::Decision;
 use byrnie_policy::HostDecision;
 use byrnie_policy::HostVerdict;
@@ -63,7 +64,7 @@ pub(crate) struct Courier<D, O, C> {
     /// Which of them did not answer lately.
     pub(crate) down: Arc<DownAddresses>,
     /// What senders were promised.
-    pub(crate) guarantees: Vec<Guarantee>,
+    pub(crate) guarantees: Arc<Current<Vec<Guarantee>>>,
 }
 
 impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
@@ -72,7 +73,7 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
         let terms = Terms {
             demand: claim.envelope.tls_demand,
             floor: claim.floor,
-            at_least: promised(&self.guarantees, &claim.envelope.reverse_path),
+            at_least: promised(&self.guarantees.get(), &claim.envelope.reverse_path),
         };
         let next_hop = self.route.next_hop(&claim.next_hop);
         let ruling = self.decide.decide(next_hop, terms).await;

@@ -389,11 +389,11 @@ async fn two_domains_on_one_host_are_held_to_their_own_requirements() {
 
 #[tokio::test]
 async fn the_message_and_its_sender_have_their_say() {
-    let mut world = World::new()
+    let world = World::new()
         .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
         .accepts("192.0.2.1");
     let sender = Guarantee::SenderDomain(name("origin.example"));
-    world.courier.guarantees = vec![sender];
+    world.courier.guarantees.replace(vec![sender]);
     let mut claim = world.claim(&["a@one.example"]).await;
     claim.envelope.tls_demand = TlsDemand::RequireTls;
     world.courier.deliver(&claim).await;
@@ -543,7 +543,7 @@ impl World {
             addresses: AddressOrder::default(),
             down: Arc::new(DownAddresses::new(Duration::from_secs(300))),
             route: Arc::default(),
-            guarantees: vec![],
+            guarantees: Arc::default(),
         };
         Self {
             courier,

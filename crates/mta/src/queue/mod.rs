@@ -321,10 +321,19 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
 
     /// Lets attempts come to their end; gives back those that do not in time.
     async fn end(&self, mut progress: Progress) {
+        let mut told = time::interval(PROGRESS_INTERVAL);
         let all_ended = async {
-            while let Some(ended) = progress.tasks.join_next_with_id().await {
-                if let Ok((id, ())) = ended {
-                    progress.running.remove(&id);
+            while !progress.tasks.is_empty() {
+                tokio::select! {
+                    Some(ended) = progress.tasks.join_next_with_id() => {
+                        if let Ok((id, ())) = ended {
+                            progress.running.remove(&id);
+                        }
+                    }
+                    _ = told.tick() => {
+                        let deliveries = progress.tasks.len();
+                        tracing::info!(target: "byrnie::serve", deliveries, "ending: deliveries are left");
+                    }
                 }
             }
         };
@@ -347,6 +356,9 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         time::sleep(self.config.poll_interval).await;
     }
 }
+
+/// How often is told what the end waits for.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Attempts in progress.
 #[derive(Default)]

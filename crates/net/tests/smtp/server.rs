@@ -157,6 +157,26 @@ async fn a_client_that_never_makes_the_handshake_is_let_go() {
     line.hear_end().await;
 }
 
+#[tokio::test]
+async fn what_changes_counts_for_the_sessions_that_begin_then() {
+    let listening = Listening::plain().await;
+    let mut before = greeted(&listening).await;
+    listening.control.reconfigure(config(), Some(acceptor()));
+    let mut after = greeted(&listening).await;
+    after.say("STARTTLS\r\n").await;
+    after.hear("220 2.0.0").await;
+    before.say("STARTTLS\r\n").await;
+    before.hear("502 5.5.1").await;
+    assert_eq!(listening.control.connections(), 2);
+    let mut narrow = config();
+    narrow.connections.in_all = 2;
+    listening.control.reconfigure(narrow, None);
+    let mut refused = listening.connect().await;
+    refused.hear("421 4.3.2").await;
+    before.say("NOOP\r\n").await;
+    before.hear("250").await;
+}
+
 /// Two clients get in, and a third when one of them has left.
 async fn check_bound(config: byrnie_net::smtp::server::ServerConfig, refusal: &str) {
     let listening = Listening::new(config, None, Mailroom::default()).await;

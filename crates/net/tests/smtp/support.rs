@@ -14,6 +14,7 @@ use byrnie_net::smtp::server::IncomingMessage;
 use byrnie_net::smtp::server::MailService;
 use byrnie_net::smtp::server::Server;
 use byrnie_net::smtp::server::ServerConfig;
+use byrnie_net::smtp::server::ServerControl;
 use byrnie_net::smtp::server::SessionFacts;
 use byrnie_net::smtp::server::serve;
 use byrnie_net::tls::Roots;
@@ -175,6 +176,8 @@ pub(super) struct Listening {
     pub(super) address: SocketAddr,
     /// What it accepted.
     pub(super) mailroom: Arc<Mailroom>,
+    /// Changes how it works.
+    pub(super) control: ServerControl,
     /// Tells it to stop.
     stop: oneshot::Sender<()>,
     /// Ends when it has stopped.
@@ -207,10 +210,12 @@ impl Listening {
             let _ = stopped.await;
         };
         let server = Arc::new(Server::new(config, tls, desk));
+        let control = server.control();
         let task = tokio::spawn(serve(listener, server, shutdown));
         Self {
             address,
             mailroom,
+            control,
             stop,
             task,
         }

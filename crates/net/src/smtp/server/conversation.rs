@@ -38,6 +38,7 @@ use super::SESSION;
 use super::Server;
 use super::SessionFacts;
 use super::SessionTls;
+use super::Setup;
 use super::memory::MESSAGE_READ_OCTETS;
 use super::memory::NoRoom;
 use super::memory::Room;
@@ -50,6 +51,8 @@ use crate::tls::TlsVersion;
 pub(super) struct Conversation<M: MailService> {
     /// What all sessions share.
     server: Arc<Server<M>>,
+    /// By what it goes.
+    setup: Arc<Setup>,
     /// What to do.
     session: ServerSession,
     /// What the service learns about the session.
@@ -72,13 +75,15 @@ impl<M: MailService> Conversation<M> {
     /// A session that begins.
     pub(super) fn new(
         server: Arc<Server<M>>,
+        setup: Arc<Setup>,
         facts: SessionFacts,
         stopping: watch::Receiver<Running>,
     ) -> Self {
-        let session = ServerSession::new(Arc::clone(&server.settings));
+        let session = ServerSession::new(Arc::clone(&setup.settings));
         Self {
             waiting: (session.wait(), Instant::now()),
             server,
+            setup,
             session,
             facts,
             incoming: None,
@@ -127,9 +132,9 @@ impl<M: MailService> Conversation<M> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let tls = self.server.tls.as_ref();
+        let tls = self.setup.tls.as_ref();
         let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
-        let handshake = timeout(self.server.config.timeouts.handshake, tls.accept(stream));
+        let handshake = timeout(self.setup.config.timeouts.handshake, tls.accept(stream));
         let stream = Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??);
         let connection = stream.get_ref().1;
         let suite = connection.negotiated_cipher_suite();
@@ -261,8 +266,10 @@ impl<M: MailService> Conversation<M> {
     /// Lets the service begin to take a message, if there is room for it.
     async fn begin(&mut self, envelope: Envelope) -> Result<(), Reply> {
         let server = &self.server;
-        let host = &server.config.host;
-        let in_rate = server.rates.begin_message(self.facts.peer.ip());
+        let host = &self.setup.config.host;
+        let in_rate = server
+            .rates
+            .begin_message(&self.setup.config.rates, self.facts.peer.ip());
         in_rate.map_err(|refused| refused.reply(host))?;
         let room = server.memory.begin().await;
         let room = room.map_err(|NoRoom| replies::no_room())?;
@@ -311,7 +318,7 @@ impl<M: MailService> Conversation<M> {
             stream.write_all(output).await?;
             stream.flush().await
         };
-        timeout(self.server.config.timeouts.block, write)
+        timeout(self.setup.config.timeouts.block, write)
             .await
             .map_err(|_| io::ErrorKind::TimedOut)??;
         *output = Vec::new();
@@ -363,9 +370,11 @@ impl<M: MailService> Conversation<M> {
         }
         self.errors = errors;
         let server = &self.server;
-        let noted = server.rates.note_errors(self.facts.peer.ip(), new);
+        let noted = server
+            .rates
+            .note_errors(&self.setup.config.rates, self.facts.peer.ip(), new);
         let refused = noted.err()?;
-        Some(refused.reply(&server.config.host))
+        Some(refused.reply(&self.setup.config.host))
     }
 
     /// When the wait for more must end.
@@ -379,7 +388,7 @@ impl<M: MailService> Conversation<M> {
             self.waiting = (wait, now);
         }
         let since = self.waiting.1;
-        let timeouts = &self.server.config.timeouts;
+        let timeouts = &self.setup.config.timeouts;
         match wait {
             ServerWait::Command(_) => since + timeouts.command,
             ServerWait::Message(_) => (now + timeouts.block).min(since + timeouts.message),

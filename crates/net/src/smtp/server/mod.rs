@@ -52,6 +52,7 @@ use self::occupancy::Occupancy;
 use self::occupancy::Place;
 use self::rates::Rates;
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::tls::TlsVersion;
 
 /// What decides about mail: asked by sessions, one question at a time.
@@ -150,7 +151,7 @@ impl fmt::Display for SessionTls {
     }
 }
 
-/// What a listener is told before it begins.
+/// How a server works. What it is told meanwhile counts for the sessions that begin then.
 #[derive(Clone)]
 pub struct ServerConfig {
     /// The name of this server, in its greeting.
@@ -163,8 +164,8 @@ pub struct ServerConfig {
     pub connections: ConnectionLimits,
     /// How often each client may do what it does.
     pub rates: ClientRates,
-    /// How many octets of memory all messages under way may take. Default: 256 MiB; where it is less
-    /// than 1 MiB, no large message fits.
+    /// How many octets of memory all messages under way may take; does not change. Default: 256 MiB;
+    /// where it is less than 1 MiB, no large message fits.
     pub message_memory_octets: usize,
     /// Tells when a session began.
     pub clock: Arc<dyn Clock>,
@@ -230,14 +231,69 @@ impl Default for ServerTimeouts {
     }
 }
 
-/// What all sessions share, those of several listeners too.
-pub struct Server<M> {
-    /// What was said before it began.
+/// By what a session goes, to its end.
+struct Setup {
+    /// How the server works.
     config: ServerConfig,
     /// What sessions are told before they begin.
     settings: Arc<ServerSettings>,
     /// Makes handshakes.
     tls: Option<TlsAcceptor>,
+}
+
+impl Setup {
+    /// With this configuration; TLS is offered where it can be had.
+    fn new(config: ServerConfig, tls: Option<TlsAcceptor>) -> Self {
+        let settings = ServerSettings {
+            host: config.host.clone(),
+            start_tls: match tls {
+                Some(_) => StartTls::Offered,
+                None => StartTls::NotOffered,
+            },
+            limits: config.limits,
+        };
+        Self {
+            settings: Arc::new(settings),
+            tls,
+            config,
+        }
+    }
+}
+
+/// Changes how a server works, and looks into it.
+#[derive(Clone)]
+pub struct ServerControl {
+    /// By what the next session goes.
+    current: Arc<Current<Setup>>,
+    /// How many connections there are.
+    occupancy: Arc<Occupancy>,
+}
+
+impl ServerControl {
+    /// The sessions that begin from now on go by this. Those under way end by what they began with.
+    pub fn reconfigure(&self, config: ServerConfig, tls: Option<TlsAcceptor>) {
+        self.current.replace(Setup::new(config, tls));
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.occupancy.connections()
+    }
+}
+
+impl fmt::Debug for ServerControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerControl")
+            .field("occupancy", &self.occupancy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all sessions share, those of several listeners too.
+pub struct Server<M> {
+    /// By what the next session goes.
+    current: Arc<Current<Setup>>,
     /// What sessions ask.
     service: M,
     /// How many connections there are.
@@ -252,34 +308,33 @@ impl<M: MailService> Server<M> {
     /// A server where nobody has come yet.
     #[must_use]
     pub fn new(config: ServerConfig, tls: Option<TlsAcceptor>, service: M) -> Self {
-        let settings = ServerSettings {
-            host: config.host.clone(),
-            start_tls: match tls {
-                Some(_) => StartTls::Offered,
-                None => StartTls::NotOffered,
-            },
-            limits: config.limits,
-        };
         Self {
-            settings: Arc::new(settings),
-            tls,
             service,
-            occupancy: Arc::new(Occupancy::new(config.connections)),
-            rates: Rates::new(config.rates),
+            occupancy: Arc::default(),
+            rates: Rates::default(),
             memory: Memory::new(config.message_memory_octets),
-            config,
+            current: Arc::new(Current::new(Setup::new(config, tls))),
+        }
+    }
+
+    /// What changes how it works.
+    #[must_use]
+    pub fn control(&self) -> ServerControl {
+        ServerControl {
+            current: Arc::clone(&self.current),
+            occupancy: Arc::clone(&self.occupancy),
         }
     }
 
     /// Whether a client may connect; takes its place.
     ///
     /// Whoever is not admitted leaves no trace in the tables, which hold those who are.
-    fn admit(&self, peer: SocketAddr) -> Result<Place, Reply> {
-        let host = &self.config.host;
+    fn admit(&self, config: &ServerConfig, peer: SocketAddr) -> Result<Place, Reply> {
+        let host = &config.host;
         self.service.admit(peer)?;
-        let place = Occupancy::enter(&self.occupancy, peer.ip());
+        let place = Occupancy::enter(&self.occupancy, config.connections, peer.ip());
         let place = place.map_err(|refused| refused.reply(host))?;
-        let in_rate = self.rates.connect(peer.ip());
+        let in_rate = self.rates.connect(&config.rates, peer.ip());
         in_rate.map_err(|refused| refused.reply(host))?;
         Ok(place)
     }
@@ -288,7 +343,7 @@ impl<M: MailService> Server<M> {
 impl<M> fmt::Debug for Server<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("config", &self.config)
+            .field("config", &self.current.get().config)
             .finish_non_exhaustive()
     }
 }
@@ -334,10 +389,8 @@ pub async fn serve<M: MailService>(
             note_panic(&ended);
         }
     };
-    if timeout(reception.server.config.timeouts.drain, drain)
-        .await
-        .is_err()
-    {
+    let drain_max = reception.server.current.get().config.timeouts.drain;
+    if timeout(drain_max, drain).await.is_err() {
         warn!(target: SESSION, left = sessions.len(), "sessions are cut off");
         sessions.shutdown().await;
     }
@@ -360,7 +413,8 @@ impl<M: MailService> Reception<M> {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Option<impl Future<Output = ()> + Send + use<M>> {
-        let place = match self.server.admit(peer) {
+        let setup = self.server.current.get();
+        let place = match self.server.admit(&setup.config, peer) {
             Ok(place) => place,
             Err(reply) => {
                 info!(target: SESSION, %peer, %reply, "refused");
@@ -375,7 +429,7 @@ impl<M: MailService> Reception<M> {
             }
         };
         self.sessions += 1;
-        let started = self.server.config.clock.now();
+        let started = setup.config.clock.now();
         let facts = SessionFacts {
             id: format!("{:x}-{:x}", started.0, self.sessions),
             peer,
@@ -393,6 +447,7 @@ impl<M: MailService> Reception<M> {
         );
         let mut conversation = Box::new(Conversation::new(
             Arc::clone(&self.server),
+            setup,
             facts,
             self.stopping.clone(),
         ));

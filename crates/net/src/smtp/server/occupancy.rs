@@ -14,10 +14,8 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::replies;
 
 /// How many connections there are, within their bounds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Occupancy {
-    /// How many there may be.
-    allowed: ConnectionLimits,
     /// How many there are.
     taken: Mutex<Taken>,
 }
@@ -62,17 +60,17 @@ enum Holder {
 }
 
 impl Occupancy {
-    /// No connections.
-    pub(super) fn new(allowed: ConnectionLimits) -> Self {
-        Self {
-            allowed,
-            taken: Mutex::default(),
-        }
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> usize {
+        self.lock().in_all
     }
 
     /// Takes a place for a client, until it is dropped.
-    pub(super) fn enter(occupancy: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
-        let allowed = &occupancy.allowed;
+    pub(super) fn enter(
+        occupancy: &Arc<Self>,
+        allowed: ConnectionLimits,
+        address: IpAddr,
+    ) -> Result<Place, Refusal> {
         let holders = [
             Holder::Client(client(address)),
             Holder::Network(network(address)),
@@ -181,12 +179,13 @@ mod tests {
 
     #[test]
     fn places_are_bounded_in_all_for_each_client_and_for_each_network() {
-        let occupancy = Arc::new(Occupancy::new(ConnectionLimits {
+        let occupancy = Arc::new(Occupancy::default());
+        let allowed = ConnectionLimits {
             in_all: 5,
             per_client: 2,
             per_network: 3,
-        }));
-        let enter = |address: &str| Occupancy::enter(&occupancy, address.parse().unwrap());
+        };
+        let enter = |address: &str| Occupancy::enter(&occupancy, allowed, address.parse().unwrap());
         let first = enter("192.0.2.1").unwrap();
         let second = enter("::ffff:192.0.2.1").unwrap();
         assert_eq!(enter("192.0.2.1").err(), Some(Refusal::ClientFull));
@@ -195,6 +194,7 @@ mod tests {
         let fourth = enter("192.0.3.1").unwrap();
         let fifth = enter("2001:db8::1").unwrap();
         assert_eq!(enter("192.0.4.1").err(), Some(Refusal::Full));
+        assert_eq!(occupancy.connections(), 5);
         drop(first);
         let sixth = enter("2001:db8::2").unwrap();
         drop((second, third, fourth, fifth, sixth));

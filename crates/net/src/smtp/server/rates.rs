@@ -35,10 +35,8 @@ pub struct ClientRates {
 }
 
 /// What clients did of late.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rates {
-    /// How often they may.
-    allowed: ClientRates,
     /// What is left to each; those to whom all is left are not in it for long.
     table: Mutex<Table>,
 }
@@ -53,17 +51,9 @@ struct Table {
 }
 
 impl Rates {
-    /// Nobody has done anything yet.
-    pub(super) fn new(allowed: ClientRates) -> Self {
-        Self {
-            allowed,
-            table: Mutex::default(),
-        }
-    }
-
     /// Whether a client may connect now. Whoever has made too many errors may not.
-    pub(super) fn connect(&self, address: IpAddr) -> Result<(), TooOften> {
-        self.with(address, |buckets, allowed, now| {
+    pub(super) fn connect(&self, allowed: &ClientRates, address: IpAddr) -> Result<(), TooOften> {
+        self.with(allowed, address, |buckets, now| {
             if let Some(rate) = allowed.errors
                 && buckets.errors.left(rate, now) < 1.0
             {
@@ -76,11 +66,15 @@ impl Rates {
     }
 
     /// Whether a client may begin a message now.
-    pub(super) fn begin_message(&self, address: IpAddr) -> Result<(), TooOften> {
-        if self.allowed.messages.is_none() {
+    pub(super) fn begin_message(
+        &self,
+        allowed: &ClientRates,
+        address: IpAddr,
+    ) -> Result<(), TooOften> {
+        if allowed.messages.is_none() {
             return Ok(());
         }
-        self.with(address, |buckets, allowed, now| {
+        self.with(allowed, address, |buckets, now| {
             take(&mut buckets.messages, allowed.messages, now)
                 .then_some(())
                 .ok_or(TooOften::Messages)
@@ -88,11 +82,16 @@ impl Rates {
     }
 
     /// Notes that commands of a client were refused; says whether that was once too often.
-    pub(super) fn note_errors(&self, address: IpAddr, errors: u64) -> Result<(), TooOften> {
-        if self.allowed.errors.is_none() {
+    pub(super) fn note_errors(
+        &self,
+        allowed: &ClientRates,
+        address: IpAddr,
+        errors: u64,
+    ) -> Result<(), TooOften> {
+        if allowed.errors.is_none() {
             return Ok(());
         }
-        self.with(address, |buckets, allowed, now| {
+        self.with(allowed, address, |buckets, now| {
             let within = (0..errors).all(|_| take(&mut buckets.errors, allowed.errors, now));
             within.then_some(()).ok_or(TooOften::Errors)
         })
@@ -104,23 +103,24 @@ impl Rates {
     /// refuse it would let some clients lock all others out.
     fn with(
         &self,
+        allowed: &ClientRates,
         address: IpAddr,
-        look: impl FnOnce(&mut Buckets, &ClientRates, Instant) -> Result<(), TooOften>,
+        look: impl FnOnce(&mut Buckets, Instant) -> Result<(), TooOften>,
     ) -> Result<(), TooOften> {
-        if self.allowed == ClientRates::default() {
+        if *allowed == ClientRates::default() {
             return Ok(());
         }
         let now = Instant::now();
         let client = client(address);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if !table.clients.contains_key(&client) {
-            table.sweep(&self.allowed, now);
+            table.sweep(allowed, now);
             if table.clients.len() >= RATED_CLIENTS_MAX {
                 return Ok(());
             }
         }
         let buckets = table.clients.entry(client).or_default();
-        look(buckets, &self.allowed, now)
+        look(buckets, now)
     }
 }
 
@@ -230,65 +230,77 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_rate_has_its_own_bucket_and_time_fills_it() {
-        let rates = Rates::new(ClientRates {
+        let rates = Rates::default();
+        let allowed = ClientRates {
             connections: Some(rate(2)),
             messages: Some(rate(3)),
             errors: Some(rate(1)),
-        });
+        };
         let (one, other) = (address(1), address(2));
-        assert_eq!(rates.connect(one), Ok(()));
-        assert_eq!(rates.connect(one), Ok(()));
-        assert_eq!(rates.connect(one), Err(TooOften::Connections));
-        assert_eq!(rates.connect(other), Ok(()));
+        assert_eq!(rates.connect(&allowed, one), Ok(()));
+        assert_eq!(rates.connect(&allowed, one), Ok(()));
+        assert_eq!(rates.connect(&allowed, one), Err(TooOften::Connections));
+        assert_eq!(rates.connect(&allowed, other), Ok(()));
         for _ in 0..3 {
-            assert_eq!(rates.begin_message(one), Ok(()));
+            assert_eq!(rates.begin_message(&allowed, one), Ok(()));
         }
-        assert_eq!(rates.begin_message(one), Err(TooOften::Messages));
+        assert_eq!(rates.begin_message(&allowed, one), Err(TooOften::Messages));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(rates.connect(one), Ok(()));
-        assert_eq!(rates.connect(one), Err(TooOften::Connections));
-        assert_eq!(rates.begin_message(one), Ok(()));
-        assert_eq!(rates.begin_message(one), Err(TooOften::Messages));
+        assert_eq!(rates.connect(&allowed, one), Ok(()));
+        assert_eq!(rates.connect(&allowed, one), Err(TooOften::Connections));
+        assert_eq!(rates.begin_message(&allowed, one), Ok(()));
+        assert_eq!(rates.begin_message(&allowed, one), Err(TooOften::Messages));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_made_too_many_errors_may_not_come_back_at_once() {
-        let rates = Rates::new(ClientRates {
+        let rates = Rates::default();
+        let allowed = ClientRates {
             errors: Some(rate(2)),
             ..ClientRates::default()
-        });
-        assert_eq!(rates.note_errors(address(1), 2), Ok(()));
-        assert_eq!(rates.connect(address(1)), Err(TooOften::Errors));
-        assert_eq!(rates.note_errors(address(1), 1), Err(TooOften::Errors));
-        assert_eq!(rates.connect(address(2)), Ok(()));
+        };
+        assert_eq!(rates.note_errors(&allowed, address(1), 2), Ok(()));
+        assert_eq!(rates.connect(&allowed, address(1)), Err(TooOften::Errors));
+        assert_eq!(
+            rates.note_errors(&allowed, address(1), 1),
+            Err(TooOften::Errors)
+        );
+        assert_eq!(rates.connect(&allowed, address(2)), Ok(()));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(rates.connect(address(1)), Ok(()));
-        assert_eq!(rates.note_errors(address(1), 2), Err(TooOften::Errors));
+        assert_eq!(rates.connect(&allowed, address(1)), Ok(()));
+        assert_eq!(
+            rates.note_errors(&allowed, address(1), 2),
+            Err(TooOften::Errors)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_full_again_is_dropped_and_the_table_is_bounded() {
-        let rates = Rates::new(ClientRates {
+        let rates = Rates::default();
+        let allowed = ClientRates {
             connections: Some(rate(1)),
             ..ClientRates::default()
-        });
+        };
         let held = || rates.table.lock().unwrap().clients.len();
         for number in 0..SWEEP_MIN {
-            rates.connect(address(number)).unwrap();
+            rates.connect(&allowed, address(number)).unwrap();
         }
         assert_eq!(held(), SWEEP_MIN);
         tokio::time::advance(Duration::from_secs(61)).await;
-        rates.connect(address(SWEEP_MIN)).unwrap();
+        rates.connect(&allowed, address(SWEEP_MIN)).unwrap();
         assert_eq!(held(), 1);
         for number in 0..RATED_CLIENTS_MAX + 10 {
-            _ = rates.connect(address(number));
+            _ = rates.connect(&allowed, address(number));
         }
         assert_eq!(held(), RATED_CLIENTS_MAX);
         // Nothing is held against a newcomer, and the others are still counted.
         let newcomer = address(RATED_CLIENTS_MAX + 10);
-        assert_eq!(rates.connect(newcomer), Ok(()));
-        assert_eq!(rates.connect(newcomer), Ok(()));
-        assert_eq!(rates.connect(address(0)), Err(TooOften::Connections));
+        assert_eq!(rates.connect(&allowed, newcomer), Ok(()));
+        assert_eq!(rates.connect(&allowed, newcomer), Ok(()));
+        assert_eq!(
+            rates.connect(&allowed, address(0)),
+            Err(TooOften::Connections)
+        );
     }
 
     /// So many times a minute.

@@ -169,7 +169,8 @@ async fn each_rate_has_its_own_reply_and_errors_end_the_session() {
             errors: rate(2),
         };
     });
-    let admit = || server.admit("192.0.2.1:1".parse().unwrap());
+    let setup = server.current.get();
+    let admit = || server.admit(&setup.config, "192.0.2.1:1".parse().unwrap());
     assert!(admit().is_ok());
     assert!(admit().is_ok());
     let refused = admit().unwrap_err().to_string();
@@ -307,7 +308,8 @@ fn session(server: Arc<Server<Sink>>) -> Conversation<Sink> {
         started: UnixTime(0),
     };
     let (_, stopping) = watch::channel(Running::Yes);
-    Conversation::new(server, facts, stopping)
+    let setup = server.current.get();
+    Conversation::new(server, setup, facts, stopping)
 }
 
 /// A server whose configuration is changed a little.

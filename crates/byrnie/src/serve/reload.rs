@@ -1,0 +1,95 @@
+//! Reading the configuration again while the gateway works.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use byrnie_base::DomainName;
+use byrnie_mta::MtaControl;
+use tracing::error;
+use tracing::info;
+use tracing::warn;
+
+use super::settings;
+use crate::cli::ServeArgs;
+use crate::config;
+use crate::config::Settings;
+use crate::control::Reloaded;
+use crate::failure::Failure;
+use crate::log::LogLevel;
+use crate::resolving;
+
+/// Takes over what has changed in the configuration.
+pub(super) struct Reloader {
+    /// Where the configuration is, and what counts in the place of its words.
+    pub(super) args: ServeArgs,
+    /// What counts at the moment.
+    pub(super) running: Mutex<Settings>,
+    /// The name under which byrnie runs.
+    pub(super) hostname: DomainName,
+    /// Takes over what is about mail.
+    pub(super) control: MtaControl,
+    /// Takes over what is about the log.
+    pub(super) log: LogLevel,
+}
+
+impl Reloader {
+    /// Reads the configuration again, checks all of it, and takes over what can be; tells the log.
+    ///
+    /// # Errors
+    /// The configuration is not good. Then everything stays as it was.
+    pub(super) fn reload(&self) -> Result<Reloaded, Failure> {
+        // Whoever comes second sees what the first has taken over.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let reloaded = self.take_over(&mut running);
+        match &reloaded {
+            Ok(reloaded) => {
+                let file = reloaded.file.display();
+                let in_force = listed(&reloaded.in_force);
+                info!(target: "byrnie::serve", %file, in_force, "the configuration was read again");
+                if !reloaded.after_restart.is_empty() {
+                    let unchanged = listed(&reloaded.after_restart);
+                    warn!(target: "byrnie::serve", unchanged, "some changes need a restart");
+                }
+                for warning in &reloaded.warnings {
+                    warn!(target: "byrnie::serve", "{warning}");
+                }
+            }
+            Err(failure) => error!(
+                target: "byrnie::serve",
+                error = failure.message(),
+                hint = failure.advice(),
+                "the configuration is not good; everything stays as it was"
+            ),
+        }
+        reloaded
+    }
+
+    /// Reads, checks and takes over.
+    fn take_over(&self, running: &mut Settings) -> Result<Reloaded, Failure> {
+        let now = resolving::clock().now();
+        let path = self.args.config.path();
+        let file = resolving::settings(&self.args.config, &self.args.resolve)?;
+        config::check_files(&file, path)?;
+        config::check_lifetimes(&file, path, now)?;
+        let tls = settings::server_tls(&file)?;
+        self.log.set(&file.log.level)?;
+        // Nothing can fail any more.
+        let mta = settings::mta(&file, self.hostname.clone());
+        self.control.reconfigure(&mta, tls);
+        let changes = running.take_over(&Settings::of(&file));
+        Ok(Reloaded {
+            file: path.to_path_buf(),
+            in_force: changes.in_force,
+            after_restart: changes.after_restart,
+            warnings: config::warnings(&file, now),
+        })
+    }
+}
+
+/// Keys, for the log.
+fn listed(keys: &[String]) -> String {
+    match keys {
+        [] => String::from("nothing new"),
+        keys => keys.join(", "),
+    }
+}

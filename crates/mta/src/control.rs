@@ -1,0 +1,83 @@
+//! Exchanging the settings of a mail transfer agent at work.
+
+use std::fmt;
+use std::sync::Arc;
+
+use byrnie_net::clock::Clock;
+use byrnie_net::current::Current;
+use byrnie_net::smtp::server::ServerConfig;
+use byrnie_net::smtp::server::ServerControl;
+use tokio_rustls::TlsAcceptor;
+
+use crate::AcceptanceConfig;
+use crate::Guarantee;
+use crate::MtaConfig;
+use crate::QueueConfig;
+use crate::judge::Ruled;
+
+/// What the parts of a mail transfer agent go by.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) acceptance: Arc<Current<AcceptanceConfig>>,
+    pub(crate) guarantees: Arc<Current<Vec<Guarantee>>>,
+    pub(crate) ruled: Arc<Current<Ruled>>,
+    pub(crate) queue: Arc<Current<QueueConfig>>,
+}
+
+impl Settings {
+    /// Those that a mail transfer agent starts with.
+    pub(crate) fn new(config: &MtaConfig) -> Self {
+        Self {
+            acceptance: Arc::new(Current::new(config.acceptance.clone())),
+            guarantees: Arc::new(Current::new(config.guarantees.clone())),
+            ruled: Arc::new(Current::new(Ruled::new(config.rules.clone()))),
+            queue: Arc::new(Current::new(config.queue.clone())),
+        }
+    }
+}
+
+/// Exchanges settings while mail goes in and out. What has begun ends by the settings it began with.
+#[derive(Clone)]
+pub struct MtaControl {
+    pub(crate) settings: Settings,
+    pub(crate) server: ServerControl,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl MtaControl {
+    /// From now on these count: who may hand mail over and how much, the bounds and times of sessions,
+    /// their certificate, guarantees and rules. The rest of the configuration counts at the next start.
+    pub fn reconfigure(&self, config: &MtaConfig, server_tls: Option<TlsAcceptor>) {
+        // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
+        let settings = &self.settings;
+        settings.ruled.replace(Ruled::new(config.rules.clone()));
+        settings.guarantees.replace(config.guarantees.clone());
+        settings.acceptance.replace(config.acceptance.clone());
+        let server = server_config(config, Arc::clone(&self.clock));
+        self.server.reconfigure(server, server_tls);
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.server.connections()
+    }
+}
+
+impl fmt::Debug for MtaControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MtaControl").finish_non_exhaustive()
+    }
+}
+
+/// What takes mail in, as clients see it.
+pub(crate) fn server_config(config: &MtaConfig, clock: Arc<dyn Clock>) -> ServerConfig {
+    ServerConfig {
+        limits: config.server_limits,
+        timeouts: config.server_timeouts,
+        connections: config.server_connections,
+        rates: config.client_rates,
+        message_memory_octets: config.message_memory_octets,
+        ..ServerConfig::new(config.hostname.clone(), clock)
+    }
+}
