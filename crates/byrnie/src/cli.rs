@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Relay mail: take it in over SMTP, keep it, and send it on
     #[command(after_help = EXIT_SERVE)]
     Serve(ServeArgs),
+    /// Let the running gateway read its configuration again, without losing a connection
+    #[command(after_help = EXIT_RELOAD)]
+    Reload(ReloadArgs),
     /// Put every promise to the test in a miniature internet on loopback
     #[command(after_help = EXIT_LAB)]
     Lab(LabArgs),
@@ -108,6 +111,16 @@ pub(crate) struct ServeArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) resolve: ResolveArgs,
+}
+
+/// Arguments of `reload`.
+#[derive(Args, Debug)]
+pub(crate) struct ReloadArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Arguments of `policy`.
@@ -301,6 +314,12 @@ Exit codes:
   0  stopped by SIGTERM or SIGINT, with nothing lost
   1  could not start or go on; why is said on standard error
   2  bad usage or a bad configuration";
+
+const EXIT_RELOAD: &str = "\
+Exit codes:
+  0  the configuration is in force, but for the changes that are said to need a restart
+  1  no gateway runs on the spool, or it does not answer
+  2  bad usage or a bad configuration; everything stays as it was";
 
 const EXIT_LAB: &str = "\
 Exit codes:

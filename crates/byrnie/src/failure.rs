@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::control::Fault;
+use crate::control::Refused;
 use crate::output;
 
 /// Why a command could not do what it was asked to.
@@ -55,6 +57,16 @@ impl Failure {
         self
     }
 
+    /// What has happened.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it, if anybody knows.
+    pub(crate) fn advice(&self) -> &str {
+        self.hint.as_deref().unwrap_or_default()
+    }
+
     /// The same with the place before it.
     #[must_use]
     pub(crate) fn within(mut self, place: &str) -> Self {
@@ -89,6 +101,32 @@ impl From<ConfigError> for Failure {
         match error.hint {
             Some(hint) => failure.hint(hint),
             None => failure,
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self {
+            message: refused.message,
+            hint: refused.hint,
+            kind: match refused.fault {
+                Fault::Runtime => FailureKind::Runtime,
+                Fault::Usage => FailureKind::Usage,
+            },
+        }
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self {
+            message: failure.message,
+            hint: failure.hint,
+            fault: match failure.kind {
+                FailureKind::Runtime | FailureKind::ReaderGone => Fault::Runtime,
+                FailureKind::Usage => Fault::Usage,
+            },
         }
     }
 }

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod config;
+mod control;
 mod failure;
 mod kept_anchors;
 mod known_policies;

@@ -10,34 +10,66 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::reload;
 
 use crate::config::LogFormat;
 use crate::failure::Failure;
 use crate::output;
 
+/// How much is logged, which may change.
+pub(crate) struct LogLevel(
+    /// Puts another filter in the place of the first.
+    Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+);
+
+impl LogLevel {
+    /// Logs as much as this from now on.
+    ///
+    /// # Errors
+    /// `level` is neither a level nor a list of them.
+    pub(crate) fn set(&self, level: &str) -> Result<(), Failure> {
+        (self.0)(filter(level)?).map_err(|error| Failure::runtime(error.to_string()))
+    }
+}
+
 /// Starts to log, once in the life of the process.
 ///
 /// # Errors
 /// `level` is neither a level nor a list of them.
-pub(crate) fn start(format: LogFormat, level: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        Failure::usage(format!("`log.level` = \"{level}\": {error}"))
-            .hint("write a level such as \"info\", or levels such as \"info,byrnie_net=debug\"")
-    })?;
+pub(crate) fn start(format: LogFormat, level: &str) -> Result<LogLevel, Failure> {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level)?)
         .with_writer(io::stderr)
         .with_ansi(output::colour_is_wanted() && io::stderr().is_terminal());
-    let started = match format {
-        LogFormat::Text => subscriber.fmt_fields(fields()).try_init(),
-        LogFormat::Json => subscriber
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init(),
+    let (started, level) = match format {
+        LogFormat::Text => {
+            let subscriber = subscriber.fmt_fields(fields()).with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
+            (subscriber.try_init(), level)
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
+            (subscriber.try_init(), level)
+        }
     };
-    started.map_err(|error| Failure::runtime(error.to_string()))
+    started.map_err(|error| Failure::runtime(error.to_string()))?;
+    Ok(level)
+}
+
+/// What a level lets through.
+fn filter(level: &str) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(level).map_err(|error| {
+        Failure::usage(format!("`log.level` = \"{level}\": {error}"))
+            .hint("write a level such as \"info\", or levels such as \"info,byrnie_net=debug\"")
+    })
 }
 
 /// The fields of an event in text, parted by blanks.

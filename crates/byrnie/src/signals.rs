@@ -1,7 +1,8 @@
-//! The wish of the operator, or of the system, that the program ends.
+//! What the operator, or the system, wishes by signals.
 
 use std::future::Future;
 
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -12,13 +13,25 @@ use crate::failure::Failure;
 /// # Errors
 /// The system refuses to tell of signals.
 pub(crate) fn termination() -> Result<impl Future<Output = ()> + Send, Failure> {
-    let refused = |error| Failure::runtime(format!("cannot listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Tells of each SIGHUP. From now on none kills the process.
+///
+/// # Errors
+/// The system refuses to tell of signals.
+pub(crate) fn hangups() -> Result<Signal, Failure> {
+    listen(SignalKind::hangup())
+}
+
+/// Tells of a signal.
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))
 }

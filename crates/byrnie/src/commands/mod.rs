@@ -9,6 +9,7 @@ mod lab;
 mod man;
 mod policy;
 mod queue;
+mod reload;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ use crate::serve;
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(args),
+        Command::Reload(args) => reload::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Dns(args) => dns::run(&args),

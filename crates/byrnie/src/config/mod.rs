@@ -1,8 +1,10 @@
 //! The configuration: one TOML file, in which every key has a default.
 //!
 //! [`mod@file`] is its form on disk, [`defaults`] what holds when a key is left out, [`check`] the rules
-//! that span several keys, [`error`] what is wrong with a file and where.
+//! that span several keys, [`error`] what is wrong with a file and where, [`changes`] what a gateway at
+//! work takes over of a file that was read again.
 
+mod changes;
 mod check;
 mod defaults;
 mod error;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 
 use byrnie_base::UnixTime;
 
+pub(crate) use changes::Settings;
 pub(crate) use error::ConfigError;
 pub(crate) use file::Addresses;
 pub(crate) use file::DaneWord;

@@ -1,9 +1,11 @@
 //! The gateway's parts, brought together, and its life from start to end.
 
 use std::fs;
+use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::slice;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use byrnie_base::DomainName;
@@ -18,26 +20,35 @@ use byrnie_net::dns::AnchorFollower;
 use byrnie_net::dns::HINT_DEAD;
 use byrnie_net::dns::Resolver;
 use byrnie_net::dns::UpstreamHealth;
-use byrnie_net::tls::server_acceptor;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio::task::JoinHandle;
 use tracing::error;
 use tracing::info;
 use tracing::warn;
 
 use super::descriptors;
+use super::door::Door;
+use super::door::Obey;
 use super::monitor;
 use super::monitor::Measure;
 use super::monitor::Monitor;
+use super::reload::Reloader;
+use crate::cli::ServeArgs;
 use crate::config;
 use crate::config::File;
 use crate::config::MetricsListen;
+use crate::config::Settings;
+use crate::control::Answer;
+use crate::control::Reloaded;
+use crate::control::Request;
 use crate::failure::Failure;
 use crate::kept_anchors::KeptAnchors;
+use crate::log::LogLevel;
 use crate::output;
 use crate::resolving;
 use crate::serve::settings;
@@ -47,8 +58,9 @@ use crate::signals;
 ///
 /// # Errors
 /// Something that is needed cannot be had, or a part has ended by itself.
-pub(super) async fn run(file: &File) -> Result<(), Failure> {
+pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(), Failure> {
     let terminated = signals::termination()?;
+    let hangups = signals::hangups()?;
     let hostname = hostname(file)?;
     descriptors::make_room(file)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -65,14 +77,7 @@ pub(super) async fn run(file: &File) -> Result<(), Failure> {
         metrics: Arc::clone(&metrics),
         resolver: resolver.clone(),
     }));
-    let mut monitoring = None;
-    let mut monitored_at = None;
-    if let MetricsListen::At(address) = file.metrics.listen {
-        let listener = bind(address).await?;
-        monitored_at = listener.local_addr().ok();
-        let serving = monitor::serve(listener, Arc::clone(&monitor), ended(stopping.clone()));
-        monitoring = Some(tokio::spawn(serving));
-    }
+    let (monitoring, monitored_at) = monitoring(file, &monitor, &stopping).await?;
 
     probe(&resolver).await?;
     let anchors = anchors.map(|book| (book, kept));
@@ -80,33 +85,36 @@ pub(super) async fn run(file: &File) -> Result<(), Failure> {
 
     let parts = MtaParts {
         listeners,
-        server_tls: server_tls(file)?,
+        server_tls: settings::server_tls(file)?,
         store,
         resolver: Arc::new(resolver),
         roots: resolving::roots(file)?,
         clock: Arc::new(SystemClock),
         metrics,
     };
-    let mta = Mta::start(&settings::mta(file, hostname), parts, ended(stopping))
+    let door = Door::open(&file.queue.spool)?;
+    let mta = settings::mta(file, hostname.clone());
+    let mta = Mta::start(&mta, parts, ended(stopping.clone()))
         .map_err(|error| Failure::runtime(error.to_string()))?;
+    let reloader = Arc::new(Reloader {
+        args,
+        running: Mutex::new(Settings::of(file)),
+        hostname,
+        control: mta.control(),
+        log,
+    });
+    attend(door, hangups, reloader, stopping);
     monitor.now_ready();
     info!(
         target: "byrnie::serve",
         smtp = %smtp,
-        metrics = %monitored_at.map_or_else(|| String::from("off"), |at| at.to_string()),
+        metrics = %monitored_at,
         "ready"
     );
 
     // A part that ends by itself ends the whole.
     let finished = tokio::spawn(mta.finished());
-    let monitor_at_end = Arc::clone(&monitor);
-    let stopper = tokio::spawn(async move {
-        terminated.await;
-        monitor_at_end.no_longer_ready();
-        info!(target: "byrnie::serve", "ending: messages and deliveries under way are finished first");
-        stop.send_replace(Life::Ends);
-        stop
-    });
+    let stopper = tokio::spawn(stop_after(terminated, Arc::clone(&monitor), stop));
     let result = finished
         .await
         .map_err(|error| Failure::runtime(error.to_string()))?
@@ -120,6 +128,81 @@ pub(super) async fn run(file: &File) -> Result<(), Failure> {
     stopper.abort();
     info!(target: "byrnie::serve", "ended");
     result
+}
+
+/// Serves the monitor, if it is to be served; says where.
+async fn monitoring(
+    file: &File,
+    monitor: &Arc<Monitor<Numbers>>,
+    stopping: &watch::Receiver<Life>,
+) -> Result<(Option<JoinHandle<()>>, String), Failure> {
+    let MetricsListen::At(address) = file.metrics.listen else {
+        return Ok((None, String::from("off")));
+    };
+    let listener = bind(address).await?;
+    let at = addresses(slice::from_ref(&listener));
+    let until = ended(stopping.clone());
+    let serving = monitor::serve(listener, Arc::clone(monitor), until);
+    Ok((Some(tokio::spawn(serving)), at))
+}
+
+/// Waits for the wish that the gateway ends, and passes it on.
+async fn stop_after(
+    terminated: impl Future<Output = ()>,
+    monitor: Arc<Monitor<Numbers>>,
+    stop: watch::Sender<Life>,
+) -> watch::Sender<Life> {
+    terminated.await;
+    monitor.no_longer_ready();
+    info!(target: "byrnie::serve", "ending: messages and deliveries under way are finished first");
+    stop.send_replace(Life::Ends);
+    stop
+}
+
+/// Does what commands and signals ask for, as long as the gateway goes on.
+fn attend(door: Door, hangups: Signal, reloader: Arc<Reloader>, stopping: watch::Receiver<Life>) {
+    let until = ended(stopping.clone());
+    tokio::spawn(reload_at(hangups, Arc::clone(&reloader), until));
+    tokio::spawn(door.attend(Arc::new(Butler { reloader }), ended(stopping)));
+}
+
+/// Does what commands ask for.
+struct Butler {
+    /// Reads the configuration again.
+    reloader: Arc<Reloader>,
+}
+
+impl Obey for Butler {
+    async fn obey(&self, request: Request) -> Result<Answer, Failure> {
+        match request {
+            Request::Reload => reload(&self.reloader).await.map(Answer::Reloaded),
+        }
+    }
+}
+
+/// Reads the configuration again at each signal, until `shutdown` ends.
+async fn reload_at(
+    mut hangups: Signal,
+    reloader: Arc<Reloader>,
+    shutdown: impl Future<Output = ()>,
+) {
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            Some(()) = hangups.recv() => {}
+        }
+        // What came of it stands in the log.
+        _ = reload(&reloader).await;
+    }
+}
+
+/// Reads the configuration again, beside the threads that move mail.
+async fn reload(reloader: &Arc<Reloader>) -> Result<Reloaded, Failure> {
+    let reloader = Arc::clone(reloader);
+    tokio::task::spawn_blocking(move || reloader.reload())
+        .await
+        .unwrap_or_else(|error| Err(Failure::runtime(error.to_string())))
 }
 
 /// Whether the gateway goes on.
@@ -243,23 +326,6 @@ fn hostname(file: &File) -> Result<DomainName, Failure> {
         );
     }
     Ok(name)
-}
-
-/// What makes STARTTLS work for clients, if a certificate is configured.
-fn server_tls(file: &File) -> Result<Option<TlsAcceptor>, Failure> {
-    let (Some(certificate), Some(key)) = (&file.smtp.tls_certificate_file, &file.smtp.tls_key_file)
-    else {
-        return Ok(None);
-    };
-    let read = |path: &Path| {
-        fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
-    };
-    server_acceptor(&read(certificate)?, &read(key)?)
-        .map(Some)
-        .map_err(|error| {
-            Failure::usage(format!("{}: {error}", certificate.display()))
-                .hint("`byrnie config check` looks at certificate and key together")
-        })
 }
 
 /// The spool, for this process alone.

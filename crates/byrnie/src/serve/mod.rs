@@ -7,8 +7,10 @@
 //! ```
 
 mod descriptors;
+mod door;
 mod gateway;
 mod monitor;
+mod reload;
 mod settings;
 
 use std::process::ExitCode;
@@ -21,10 +23,10 @@ use crate::resolving;
 use crate::runtime;
 
 /// Runs `byrnie serve`.
-pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let file = resolving::settings(&args.config, &args.resolve)?;
     config::check_files(&file, args.config.path())?;
-    log::start(file.log.format, &file.log.level)?;
-    runtime::block_on(gateway::run(&file))?;
+    let log = log::start(file.log.format, &file.log.level)?;
+    runtime::block_on(gateway::run(args, &file, log))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,8 @@
 //! From the form of the file to that of the mail transfer agent.
 
+use std::fs;
+use std::path::Path;
+
 use byrnie_base::DomainName;
 use byrnie_mta::AcceptanceConfig;
 use byrnie_mta::AddressOrder;
@@ -12,10 +15,13 @@ use byrnie_net::smtp::client::PoolLimits;
 use byrnie_net::smtp::server::ClientRates;
 use byrnie_net::smtp::server::ConnectionLimits;
 use byrnie_net::smtp::server::ServerTimeouts;
+use byrnie_net::tls::server_acceptor;
 use byrnie_smtp::ServerLimits;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::Addresses;
 use crate::config::File;
+use crate::failure::Failure;
 use crate::rules;
 
 /// How the mail transfer agent works.
@@ -84,6 +90,23 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
         guarantees: rules::guarantees(file),
         ..MtaConfig::new(hostname)
     }
+}
+
+/// What makes STARTTLS work for clients, if a certificate is configured.
+pub(super) fn server_tls(file: &File) -> Result<Option<TlsAcceptor>, Failure> {
+    let (Some(certificate), Some(key)) = (&file.smtp.tls_certificate_file, &file.smtp.tls_key_file)
+    else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    };
+    server_acceptor(&read(certificate)?, &read(key)?)
+        .map(Some)
+        .map_err(|error| {
+            Failure::usage(format!("{}: {error}", certificate.display()))
+                .hint("`byrnie config check` looks at certificate and key together")
+        })
 }
 
 /// How long mail hosts may take.
