@@ -1,17 +1,19 @@
-"""Where a relay's processor time goes, by function and by crate."""
+"""Where a relay's processor time goes: by crate, by system call, by function."""
 
 import re
 import subprocess
+from collections import Counter
 
-# Samples a second. The event is a timer of the kernel: virtual machines often lack the hardware's own.
+# Samples a second. The event is a timer of the kernel's: virtual machines often lack the hardware's own.
 FREQUENCY = 1999
 EVENT = "cpu-clock"
-TOP = 40
+# Rows of a table.
+TOP = 30
 
-# C libraries inside the program, by how their functions are called.
-C_PREFIXES = {"aws_lc": "aws-lc", "sqlite3": "SQLite", "mi_": "mimalloc"}
-# What std's own parts are called in symbols.
-STD = {"core", "alloc", "std", "hashbrown", "compiler_builtins"}
+# Library names of std's own parts.
+STD = {"core", "alloc", "std", "hashbrown", "compiler_builtins", "__rustc"}
+# One frame of a stack: address, function, module.
+FRAME = re.compile(r"^\s*[0-9a-f]+ (.*) \((\S+)\)$")
 
 
 class Profiler:
@@ -19,54 +21,62 @@ class Profiler:
 
     def __init__(self, cgroup, data):
         self.data = data
-        args = ["perf", "record", "-q", "-a", "-e", EVENT, "-F", str(FREQUENCY), "-G", cgroup.name, "-o", str(data)]
+        args = ["perf", "record", "-q", "-a", "-g", "-e", EVENT, "-F", str(FREQUENCY), "-G", cgroup.name, "-o", str(data)]
         # perf records for as long as its command runs, and cat runs until we close its input.
         self.proc = subprocess.Popen([*args, "--", "cat"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def stop(self):
-        """Ends it; returns rows of percent, module and function, most first."""
+        """Ends it; returns how many samples each owner and each function has."""
         self.proc.stdin.close()
         said = self.proc.stderr.read()
-        if self.proc.wait() not in (0, 130):
+        if self.proc.wait():
             raise RuntimeError(f"perf record: {said.strip()}")
-        args = ["perf", "report", "-i", str(self.data), "--stdio", "--no-children", "--sort", "dso,sym", "-t", "\x01"]
-        return rows(subprocess.run(args, check=True, capture_output=True, text=True).stdout)
+        script = ["perf", "script", "-i", str(self.data), "--no-inline", "-F", "ip,sym,dso"]
+        return count(subprocess.run(script, check=True, capture_output=True, text=True).stdout)
 
 
-def rows(report):
-    """Reads what perf prints."""
-    found = []
-    for line in report.splitlines():
-        fields = [f.strip() for f in line.split("\x01")]
-        if len(fields) == 3 and re.fullmatch(r"[\d.]+%", fields[0]):
-            found.append([float(fields[0][:-1]), fields[1], fields[2]])
-    return found
+def count(script):
+    """Counts stacks as perf prints them, innermost frame first, with an empty line after each."""
+    owners, functions = Counter(), Counter()
+    for stack in script.split("\n\n"):
+        frames = [m.groups() for line in stack.splitlines() if (m := FRAME.match(line))]
+        if frames:
+            owner = owner_of(frames)
+            owners[owner] += 1
+            functions[f"{owner}: `{frames[0][0]}`"] += 1
+    return {"owners": owners, "functions": functions}
 
 
-def crate(dso, symbol):
-    """To what a function belongs: the kernel, a crate, a library in C."""
-    if symbol.startswith("[k]") or dso.startswith("[kernel"):
-        return "kernel"
-    name = symbol.removeprefix("[.] ")
+def owner_of(frames):
+    """To whom a sample belongs: a crate, a library in C, or what the kernel does it for."""
+    name, module = frames[0]
+    if module.startswith("[kernel") or module.startswith("[guest.kernel"):
+        return f"kernel, {kernel_work([symbol for symbol, _ in frames])}"
     if "::" in name:
-        # `<a::B as c::D>::e` is of a, `core::ptr::drop_in_place<a::B>` of a.
-        inner = re.search(r"drop_in_place<\W*([a-z]\w*)::", name) or re.search(r"^[<&\[(*]*(?:dyn |mut |const )?([a-z]\w*)::", name)
-        first = inner[1] if inner else name.split("::")[0]
-        return "std" if first in STD else first
-    if dso.startswith(("libc", "libm", "ld-")):
-        return dso.split(".")[0].split("-")[0]
-    return next((crate for prefix, crate in C_PREFIXES.items() if name.startswith(prefix)), f"C in {dso}")
+        # `<a::B as c::D>::e` is of a; so is `core::ptr::drop_in_place<a::B>`.
+        first = re.search(r"drop_in_place<\W*([a-z]\w*)::", name) or re.search(r"([a-z_]\w*)::", name)
+        return "std" if first[1] in STD else first[1]
+    if name.startswith("aws_lc"):
+        return "aws-lc"
+    module = module.rsplit("/", 1)[-1].split(".so")[0]
+    # What else is in C within byrnie.
+    return "SQLite" if module.startswith("byrnie") else module
+
+
+def kernel_work(symbols):
+    """The system call that a stack in the kernel is about, or what else led there."""
+    for symbol in symbols:
+        if call := re.fullmatch(r"__x64_sys_(\w+)|__do_sys_(\w+)", symbol):
+            return call[1] or call[2]
+        if "page_fault" in symbol:
+            return "page faults"
+    return "interrupts and threads of its own" if "ret_from_fork" in symbols else "other"
 
 
 def show(found):
-    """Prints a profile by crate and by function."""
-    crates = {}
-    for percent, dso, symbol in found:
-        owner = crate(dso, symbol)
-        crates[owner] = crates.get(owner, 0) + percent
-    print("\n| % of the relay's processor time | crate |\n|---|---|")
-    for owner, percent in sorted(crates.items(), key=lambda item: -item[1])[:20]:
-        print(f"| {percent:.1f} | {owner} |")
-    print("\n| % | of | function |\n|---|---|---|")
-    for percent, dso, symbol in found[:TOP]:
-        print(f"| {percent:.2f} | {crate(dso, symbol)} | `{symbol}` |")
+    """Prints a profile."""
+    for title, counts in found.items():
+        total = sum(counts.values())
+        print(f"\n| % | {title} |\n|---|---|")
+        for name, samples in counts.most_common(TOP):
+            print(f"| {100 * samples / total:.1f} | {name} |")
