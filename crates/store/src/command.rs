@@ -1,6 +1,7 @@
 //! What people do with the queue.
 
 use std::future::Future;
+use std::path::Path;
 
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
@@ -11,88 +12,165 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::ReversePath;
 use serde::Serialize;
 
+use crate::Damaged;
+use crate::DeliveryId;
 use crate::DeliveryState;
 use crate::QueueId;
 use crate::Receipt;
 use crate::RecipientState;
 use crate::StoreError;
+use crate::Waiting;
 
-/// Looks into the queue and changes it, also while a daemon works on it.
+/// Looks into the queue and changes it.
 ///
-/// A daemon takes notice at its next poll. What is being tried at that moment is tried to the end:
-/// a hold or a removal then takes effect on what remains.
+/// An attached store looks beside a daemon at work; its changes are [`StoreError::Attached`]. Changes
+/// are made by the process that holds the daemon's lock, which learns from what they return which
+/// deliveries to tell its scheduler about. What is being tried at that moment is tried to the end; a
+/// hold or a removal then takes effect on what remains.
 pub trait QueueCommands: Send + Sync + 'static {
-    /// Deliveries in the order of their messages' arrival.
-    fn list(
-        &self,
-        filter: ListFilter,
-    ) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+    /// Deliveries in the order of acceptance.
+    fn list(&self, filter: Filter) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+
+    /// How many pass the filter, without its `limit`: what a change would touch.
+    fn count(&self, filter: Filter) -> impl Future<Output = Result<Counted, StoreError>> + Send;
 
     /// Everything known about one message: why is it waiting, and what was tried?
     fn show(&self, id: QueueId) -> impl Future<Output = Result<Shown, StoreError>> + Send;
 
-    /// Makes deferred deliveries due at once; returns how many.
+    /// Makes deferred deliveries due at once; returns those it changed.
     fn retry(
         &self,
-        selection: Selection,
+        filter: Filter,
         now: UnixTime,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
 
-    /// Holds deliveries back; returns how many.
-    fn hold(&self, selection: Selection) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Holds back deliveries that wait; returns those it changed.
+    fn hold(
+        &self,
+        filter: Filter,
+    ) -> impl Future<Output = Result<Vec<DeliveryId>, StoreError>> + Send;
 
-    /// Lets held deliveries go on at once; returns how many.
+    /// Lets held deliveries go on at once; returns those it changed.
     fn release(
         &self,
-        selection: Selection,
+        filter: Filter,
         now: UnixTime,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
 
-    /// Removes messages without telling anybody; returns of how many deliveries.
-    fn remove(&self, selection: Selection) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Removes deliveries without telling anybody, and messages of which none is left; returns those
+    /// it removed.
+    fn remove(
+        &self,
+        filter: Filter,
+    ) -> impl Future<Output = Result<Vec<DeliveryId>, StoreError>> + Send;
+
+    /// Compares every message and delivery with its checksums, page by page. Changes nothing.
+    fn verify_all(
+        &self,
+        progress: impl FnMut(Progress) + Send,
+    ) -> impl Future<Output = Result<Verified, StoreError>> + Send;
+
+    /// Writes the spool as it is now to a new file, beside the daemon.
+    ///
+    /// The file appears under its name once it is complete; one that is there already is not touched.
+    fn backup(
+        &self,
+        path: &Path,
+        progress: impl FnMut(Progress) + Send,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Which messages a command is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Selection {
-    /// One; it must exist.
-    Message(QueueId),
-    /// All in the queue.
-    All,
-}
-
-/// Which deliveries to list.
+/// Which deliveries a command is about: those that pass everything that is set.
 #[derive(Clone, Debug)]
-pub struct ListFilter {
+pub struct Filter {
+    /// Only of these messages, each of which must be in the queue; all if empty.
+    pub ids: Vec<QueueId>,
     /// Only for this next hop.
     pub next_hop: Option<MailDomain>,
-    /// Only from this reverse path.
-    pub sender: Option<ReversePath>,
+    /// Only from this sender.
+    pub sender: Option<SenderFilter>,
+    /// Only if this is among the recipients, whatever has happened to it.
+    pub recipient: Option<Mailbox>,
     /// Only in this state.
     pub state: Option<DeliveryState>,
-    /// Only messages behind this one, to go on where a list ended.
-    pub after: Option<QueueId>,
-    /// At most so many messages, each with all its deliveries that pass; so a list that goes on behind
-    /// the last message leaves nothing out.
+    /// Only of messages that arrived before.
+    pub received_before: Option<UnixTime>,
+    /// Only of messages that arrived then or later.
+    pub received_since: Option<UnixTime>,
+    /// Only if this stands in the reason why the last attempt did not succeed, in whatever case.
+    pub reason: Option<String>,
+    /// Only behind this one, to go on where a list ended.
+    pub after: Option<DeliveryId>,
+    /// At most so many.
     pub limit: u32,
 }
 
-impl Default for ListFilter {
-    /// The first hundred messages.
+impl Default for Filter {
+    /// The first hundred deliveries.
     fn default() -> Self {
         Self {
+            ids: Vec::new(),
             next_hop: None,
             sender: None,
+            recipient: None,
             state: None,
+            received_before: None,
+            received_since: None,
+            reason: None,
             after: None,
             limit: 100,
         }
     }
 }
 
+/// From whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SenderFilter {
+    /// Exactly this reverse path.
+    Path(ReversePath),
+    /// Any mailbox of this domain.
+    Domain(MailDomain),
+}
+
+/// How much passes a filter.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Counted {
+    /// Messages.
+    pub messages: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+}
+
+/// How far a long command is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Progress {
+    /// Done so far.
+    pub done: u64,
+    /// In all, as far as known.
+    pub total: u64,
+}
+
+/// What a look at all checksums found.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Verified {
+    /// Messages looked at.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// How many messages are damaged.
+    pub damaged_total: u64,
+    /// The first of them, at most [`DAMAGED_LISTED_MAX`].
+    pub damaged: Vec<Damaged>,
+}
+
+/// Damaged messages that are named; who has more has other worries than the names.
+pub const DAMAGED_LISTED_MAX: usize = 1_000;
+
 /// One line of a list.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Listed {
+    /// The delivery.
+    pub delivery: DeliveryId,
     /// The message.
     pub queue_id: QueueId,
     /// Where bounces go; empty for the null path.
@@ -142,6 +220,8 @@ pub struct MessageView {
 /// A delivery in the queue.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct DeliveryView {
+    /// The delivery.
+    pub delivery: DeliveryId,
     /// Where it goes.
     pub next_hop: MailDomain,
     /// Where it stands.

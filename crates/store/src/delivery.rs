@@ -1,6 +1,7 @@
 //! One message for one next hop, from its claim to its end.
 
 use std::fmt;
+use std::sync::Arc;
 
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
@@ -8,49 +9,45 @@ use byrnie_base::UnixTime;
 use byrnie_policy::Strength;
 use byrnie_smtp::Envelope;
 use byrnie_smtp::Reply;
+use byrnie_smtp::ReversePath;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::Accepted;
+use crate::Body;
 use crate::NewMessage;
 use crate::QueueId;
 use crate::Receipt;
+use crate::check::check_of;
 
-/// Names a delivery within its spool.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+/// Names a delivery within its spool; larger ones were accepted later.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
 pub struct DeliveryId(pub(crate) i64);
 
-/// Where a delivery stands.
+/// Where a delivery stands on disk. That one is being tried is known to the daemon alone.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryState {
     /// Accepted and not yet tried.
     Incoming,
-    /// Being tried.
-    Active,
     /// Tried; waits for the next attempt.
     Deferred,
     /// Held back by the operator.
     Hold,
-    /// The message does not match its checksum; never sent, kept for the operator.
+    /// Something of it does not match its checksum; never sent, kept for the operator.
     Corrupt,
 }
 
 impl DeliveryState {
     /// All of them, in the order of a delivery's life.
-    pub const ALL: [Self; 5] = [
-        Self::Incoming,
-        Self::Active,
-        Self::Deferred,
-        Self::Hold,
-        Self::Corrupt,
-    ];
+    pub const ALL: [Self; 4] = [Self::Incoming, Self::Deferred, Self::Hold, Self::Corrupt];
 
     /// The word for it on disk, on the command line and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Incoming => "incoming",
-            Self::Active => "active",
             Self::Deferred => "deferred",
             Self::Hold => "hold",
             Self::Corrupt => "corrupt",
@@ -70,31 +67,62 @@ impl fmt::Display for DeliveryState {
     }
 }
 
-/// How much the caller of [`Spool::claim`](crate::Spool::claim) can work on.
-#[derive(Clone, Debug)]
-pub struct Room {
-    /// Deliveries in all.
-    pub total: u32,
-    /// Deliveries that were tried before, as part of all. The rest is for first attempts, so that
-    /// mail for hosts that answer does not wait behind mail for hosts that never do.
-    pub retries: u32,
-    /// Deliveries for one next hop, those in progress included.
-    pub per_next_hop: u32,
-    /// Next hops with deliveries in progress, and how many.
-    pub in_progress: Vec<(MailDomain, u32)>,
+/// Names the sender of a message where senders take turns.
+///
+/// Addresses that differ only behind the first character of their local part that is no letter share a
+/// name: many mailings give each message a sender of its own, `bounce-4711@list.example`, and would
+/// otherwise have the turns of thousands.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SenderKey(u64);
+
+impl SenderKey {
+    /// The name of a sender; the null path is one too.
+    #[must_use]
+    pub fn of(sender: &ReversePath) -> Self {
+        let text = sender.to_string();
+        let (local_part, domain) = text.rsplit_once('@').unwrap_or((&text, ""));
+        let letters = local_part
+            .find(|c: char| !c.is_alphabetic())
+            .map_or(local_part, |end| local_part.split_at(end).0);
+        let folded = format!("{letters}@{domain}").to_lowercase();
+        Self(u64::from_ne_bytes(
+            check_of([folded.as_bytes()]).to_ne_bytes(),
+        ))
+    }
+}
+
+/// A delivery that waits for its time, as compactly as a scheduler keeps it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Waiting {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its message.
+    pub queue_id: QueueId,
+    /// Where it goes.
+    pub next_hop: MailDomain,
+    /// From whom.
+    pub sender: SenderKey,
+    /// When it is tried next.
+    pub due_at: UnixTime,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When to give up.
+    pub expires_at: UnixTime,
 }
 
 /// What [`Spool::claim`](crate::Spool::claim) found.
-#[derive(Clone, Debug, Default)]
-pub struct Claimed {
-    /// Deliveries that are now active and the caller's to finish.
-    pub claims: Vec<Claim>,
-    /// Deliveries that turned out to be damaged; they are now [`DeliveryState::Corrupt`].
-    pub damaged: Vec<Damaged>,
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// It can be tried; with the body if that is small enough to have been read with it.
+    Ready(Box<Claim>, Option<Body>),
+    /// It is damaged, and now [`DeliveryState::Corrupt`].
+    Damaged(Damaged),
+    /// It is not there any more, or held back: there is nothing to do for now.
+    Gone,
 }
 
-/// A delivery whose record does not make sense.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// A message or delivery whose record does not match its checksum.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Damaged {
     /// The message.
     pub queue_id: QueueId,
@@ -116,17 +144,30 @@ pub struct Claim {
     /// The recipients that nothing final has happened to; never empty.
     pub recipients: Vec<PendingRecipient>,
     /// The envelope with which the message was accepted; its recipients are those of all deliveries.
-    pub envelope: Envelope,
+    pub envelope: Arc<Envelope>,
     /// Octets of the message.
     pub size: u64,
     /// When the message was accepted.
     pub received_at: UnixTime,
+    /// When it is or was to be tried.
+    pub due_at: UnixTime,
     /// When to give up.
     pub expires_at: UnixTime,
     /// The strength that no attempt may fall below.
     pub floor: Option<Strength>,
     /// Why the last attempt did not succeed.
     pub last_reason: Option<String>,
+    /// Whether the sender knows that it takes long.
+    pub delay_warning: DelayWarning,
+}
+
+/// Whether the sender was told that a delivery takes long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DelayWarning {
+    /// Not yet.
+    Unsent,
+    /// Once, which is enough.
+    Sent,
 }
 
 /// A recipient that nothing final has happened to.
@@ -143,6 +184,8 @@ pub struct PendingRecipient {
 pub struct AttemptEnd {
     /// The delivery.
     pub delivery: DeliveryId,
+    /// Its message.
+    pub queue_id: QueueId,
     /// The attempt that the claim named. An attempt is recorded once; a second time changes nothing.
     pub attempt: u32,
     /// Recipients that something final happened to. The others are tried again.
@@ -157,6 +200,9 @@ pub struct AttemptEnd {
     pub receipts: Vec<Receipt>,
     /// The bounce for the recipients that are given up.
     pub bounce: Option<NewMessage>,
+    /// The warning that the recipients that remain have to wait; the delivery then counts as
+    /// [`DelayWarning::Sent`].
+    pub delay_warning: Option<NewMessage>,
 }
 
 /// The final thing that happened to a recipient.
@@ -200,13 +246,25 @@ impl RecipientState {
     }
 }
 
+/// What [`Spool::finish`](crate::Spool::finish) did.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// What became of the delivery.
+    pub became: Became,
+    /// The bounce and the delay warning that went in with it, ready to be tried. They are here again if
+    /// the call is repeated because its answer was lost.
+    pub accepted: Vec<Accepted>,
+}
+
 /// What became of a delivery when its attempt was recorded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Finished {
+pub enum Became {
     /// Nothing is left to do for it; it is gone.
     Retired,
-    /// Recipients remain, in this state.
-    Remains(DeliveryState),
-    /// This attempt was recorded before, or the delivery is gone.
-    AlreadyRecorded,
+    /// Recipients remain; it is tried again when the attempt's end said.
+    Deferred,
+    /// Recipients remain, in this state: somebody held it back meanwhile, or it was found damaged.
+    Kept(DeliveryState),
+    /// This attempt was recorded before, or somebody removed the delivery meanwhile.
+    AlreadyGone,
 }

@@ -17,6 +17,8 @@ pub enum StoreError {
     Busy,
     /// The writer has stopped: the store is being closed.
     Closed,
+    /// The store was attached for reading only: changes go to the daemon, or need its lock.
+    Attached,
     /// Another daemon works on this spool.
     Locked,
     /// There is no spool in the directory.
@@ -52,6 +54,7 @@ impl StoreError {
         match self {
             Self::Full | Self::Io(_) | Self::Busy => true,
             Self::Closed
+            | Self::Attached
             | Self::Locked
             | Self::NoSpool(_)
             | Self::NotASpool
@@ -71,6 +74,7 @@ impl fmt::Display for StoreError {
             Self::Io(why) => write!(f, "the spool cannot be read or written: {why}"),
             Self::Busy => f.write_str("the spool is busy"),
             Self::Closed => f.write_str("the spool is closed"),
+            Self::Attached => f.write_str("the spool is open for reading only"),
             Self::Locked => f.write_str("another daemon works on this spool"),
             Self::NoSpool(path) => write!(f, "there is no spool in {path}"),
             Self::NotASpool => f.write_str("the file is not a spool"),

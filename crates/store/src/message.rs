@@ -3,15 +3,16 @@
 use std::mem;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
 use byrnie_base::UnixTime;
 use byrnie_smtp::Envelope;
 
+use crate::Claim;
 use crate::QueueId;
 use crate::Spool;
 use crate::StoreError;
+use crate::check::check_of;
 
 /// A message as it comes in, piece by piece; dropped before [`commit`](Self::commit) it never was.
 ///
@@ -19,12 +20,11 @@ use crate::StoreError;
 pub struct Incoming<S: Spool> {
     spool: Arc<S>,
     id: QueueId,
-    digest: digest::Context,
     size: u64,
     /// The piece being filled; at most [`CHUNK_OCTETS`].
     filling: Vec<u8>,
     /// Full pieces that are not yet staged; at most [`SPILL_OCTETS`] in all.
-    full: Vec<Vec<u8>>,
+    full: Vec<Piece>,
     /// Pieces on disk.
     staged: u32,
 }
@@ -36,7 +36,6 @@ impl<S: Spool> Incoming<S> {
         Self {
             spool,
             id,
-            digest: digest::Context::new(&digest::SHA256),
             size: 0,
             filling: Vec::new(),
             full: Vec::new(),
@@ -61,7 +60,6 @@ impl<S: Spool> Incoming<S> {
     /// # Errors
     /// The store could not take pieces ahead; the message must be refused.
     pub async fn write(&mut self, mut octets: &[u8]) -> Result<(), StoreError> {
-        self.digest.update(octets);
         self.size += length(octets);
         while !octets.is_empty() {
             let room = CHUNK_OCTETS - self.filling.len();
@@ -69,7 +67,7 @@ impl<S: Spool> Incoming<S> {
             self.filling.extend_from_slice(now);
             octets = later;
             if self.filling.len() == CHUNK_OCTETS {
-                self.full.push(mem::take(&mut self.filling));
+                self.full.push(Piece::new(mem::take(&mut self.filling)));
             }
             if self.full.len() * CHUNK_OCTETS >= SPILL_OCTETS {
                 self.spill().await?;
@@ -87,25 +85,24 @@ impl<S: Spool> Incoming<S> {
         envelope: Envelope,
         received_at: UnixTime,
         deliveries: Vec<NewDelivery>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Accepted, StoreError> {
         let mut pieces = mem::take(&mut self.full);
         if !self.filling.is_empty() {
-            pieces.push(mem::take(&mut self.filling));
+            pieces.push(Piece::new(mem::take(&mut self.filling)));
         }
         let message = NewMessage {
             id: self.id,
-            envelope,
+            envelope: Arc::new(envelope),
             received_at,
             size: self.size,
-            digest: self.digest.clone(),
             staged: self.staged,
-            pieces,
-            deliveries,
+            body: Body(pieces.into()),
+            deliveries: deliveries.into(),
         };
-        self.spool.insert(message).await?;
+        let accepted = self.spool.insert(message).await?;
         // Nothing is left for the drop to take back.
         self.staged = 0;
-        Ok(())
+        Ok(accepted)
     }
 
     /// Writes the full pieces ahead.
@@ -115,7 +112,7 @@ impl<S: Spool> Incoming<S> {
         let first = self.staged;
         // Counted first: a call that fails, or is cancelled, may have reached the disk.
         self.staged = first.saturating_add(count);
-        self.spool.stage(self.id, first, pieces).await
+        self.spool.stage(self.id, first, Body(pieces.into())).await
     }
 }
 
@@ -127,25 +124,23 @@ impl<S: Spool> Drop for Incoming<S> {
     }
 }
 
-/// A message that is ready to be made durable.
+/// A message that is ready to be made durable. A copy shares the octets.
 #[derive(Clone)]
 pub struct NewMessage {
     /// Its name.
     pub(crate) id: QueueId,
     /// Its envelope.
-    pub(crate) envelope: Envelope,
+    pub(crate) envelope: Arc<Envelope>,
     /// When it arrived.
     pub(crate) received_at: UnixTime,
     /// Octets in all.
     pub(crate) size: u64,
-    /// Over all octets.
-    pub(crate) digest: digest::Context,
     /// Pieces on disk already.
     pub(crate) staged: u32,
-    /// The pieces behind them.
-    pub(crate) pieces: Vec<Vec<u8>>,
+    /// What is behind them.
+    pub(crate) body: Body,
     /// What is to be done with it.
-    pub(crate) deliveries: Vec<NewDelivery>,
+    pub(crate) deliveries: Arc<[NewDelivery]>,
 }
 
 impl NewMessage {
@@ -158,17 +153,15 @@ impl NewMessage {
         octets: &[u8],
         deliveries: Vec<NewDelivery>,
     ) -> Self {
-        let mut digest = digest::Context::new(&digest::SHA256);
-        digest.update(octets);
+        let pieces = octets.chunks(CHUNK_OCTETS).map(<[u8]>::to_vec);
         Self {
             id,
-            envelope,
+            envelope: Arc::new(envelope),
             received_at,
             size: length(octets),
-            digest,
             staged: 0,
-            pieces: octets.chunks(CHUNK_OCTETS).map(<[u8]>::to_vec).collect(),
-            deliveries,
+            body: Body(pieces.map(Piece::new).collect()),
+            deliveries: deliveries.into(),
         }
     }
 
@@ -215,10 +208,64 @@ pub struct NewDelivery {
     pub expires_at: UnixTime,
 }
 
-/// The checksum of a message: SHA-256 over its octets, then its envelope as it is stored.
-pub(crate) fn checksum(mut octets: digest::Context, envelope: &str) -> Vec<u8> {
-    octets.update(envelope.as_bytes());
-    octets.finish().as_ref().to_vec()
+/// The octets of a message in memory. A copy shares them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Body(pub(crate) Arc<[Piece]>);
+
+impl Body {
+    /// The octets, in order.
+    pub fn pieces(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.0.iter().map(|piece| piece.octets.as_slice())
+    }
+
+    /// One piece; `None` behind the last.
+    #[must_use]
+    pub fn piece(&self, place: usize) -> Option<&[u8]> {
+        self.0.get(place).map(|piece| piece.octets.as_slice())
+    }
+
+    /// How many octets there are.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        self.pieces().map(length).sum()
+    }
+}
+
+/// Part of a message, with its checksum.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct Piece {
+    /// At most [`CHUNK_OCTETS`].
+    pub(crate) octets: Vec<u8>,
+    /// Over the octets.
+    pub(crate) check: i64,
+}
+
+impl Piece {
+    /// Computes the checksum.
+    pub(crate) fn new(octets: Vec<u8>) -> Self {
+        let check = check_of([octets.as_slice()]);
+        Self { octets, check }
+    }
+}
+
+impl std::fmt::Debug for Piece {
+    /// Without the content, which belongs in no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Piece")
+            .field("octets", &self.octets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message that is durable, ready for its first attempts without another look at the disk.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// Its name.
+    pub queue_id: QueueId,
+    /// One for each delivery, in the order given.
+    pub claims: Vec<Claim>,
+    /// All octets; `None` if some were written ahead and are on disk only.
+    pub body: Option<Body>,
 }
 
 /// How many octets there are.

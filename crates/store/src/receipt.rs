@@ -1,6 +1,7 @@
 //! What is kept of every attempt, after the message is gone.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
@@ -28,6 +29,18 @@ pub struct Receipt {
     pub outcome: AttemptOutcome,
     /// For whom.
     pub recipients: Vec<Mailbox>,
+    /// What was demanded and found. Many receipts share it, in memory as on disk.
+    #[serde(flatten)]
+    pub circumstances: Arc<Circumstances>,
+    /// The last thing that the host said.
+    pub reply: Option<Reply>,
+    /// Why it was not delivered.
+    pub reason: Option<String>,
+}
+
+/// What of a receipt is the same for all messages that take the same way.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Circumstances {
     /// What the connection had to prove; `None` if no host could be tried.
     pub demanded: Option<Strength>,
     /// Whether the host had to offer REQUIRETLS.
@@ -40,10 +53,6 @@ pub struct Receipt {
     pub address: Option<SocketAddr>,
     /// What TLS gave; `None` in clear text, or if there was no connection.
     pub tls: Option<TlsReceipt>,
-    /// The last thing that the host said.
-    pub reply: Option<Reply>,
-    /// Why it was not delivered.
-    pub reason: Option<String>,
 }
 
 /// What TLS gave.

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use byrnie_base::UnixTime;
 
+use crate::Accepted;
 use crate::AttemptEnd;
+use crate::Body;
 use crate::Claimed;
+use crate::Damaged;
 use crate::DeliveryId;
 use crate::DeliveryState;
 use crate::Finished;
 use crate::NewMessage;
 use crate::QueueId;
-use crate::Room;
 use crate::StoreError;
+use crate::Waiting;
 
 /// Keeps messages until every recipient has been served or given up.
 ///
@@ -31,50 +34,49 @@ pub trait Spool: Send + Sync + 'static {
         &self,
         id: QueueId,
         first: u32,
-        pieces: Vec<Vec<u8>>,
+        pieces: Body,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets staged pieces, soon. Does not wait.
+    /// Forgets a message that was not accepted, with what was staged of it, soon. Does not wait.
     fn abandon(&self, id: QueueId);
 
     /// Makes a message durable, with all its deliveries.
-    fn insert(&self, message: NewMessage) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ///
+    /// A message whose insertion failed, or whose caller went away before it was told, is forgotten
+    /// even if it has reached the disk: nobody answers for it. It may be inserted again.
+    fn insert(
+        &self,
+        message: NewMessage,
+    ) -> impl Future<Output = Result<Accepted, StoreError>> + Send;
 
-    /// After a start: what was active is due at once, what was staged is forgotten.
+    /// After a start: what was staged and never accepted is forgotten.
     fn recover(&self, now: UnixTime) -> impl Future<Output = Result<Recovered, StoreError>> + Send;
 
-    /// After the clock was set back: what would fall due after `latest` is due at once.
-    fn hasten(
+    /// A page of what waits for an attempt, in the order of acceptance, behind `after`: at most `limit`.
+    ///
+    /// What cannot be read is put aside as
+    /// [`DeliveryState::Corrupt`] and named.
+    fn waiting(
         &self,
-        now: UnixTime,
-        latest: UnixTime,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<WaitingPage, StoreError>> + Send;
 
-    /// Takes deliveries that are due, earliest first, as far as there is room.
+    /// Reads a delivery that is to be tried. Changes nothing, unless it is damaged.
     fn claim(
         &self,
-        now: UnixTime,
-        room: Room,
+        delivery: DeliveryId,
     ) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
 
-    /// When the next delivery falls due for which there is room.
-    fn next_due(
+    /// One piece of a message, compared with its checksum; `None` behind the last.
+    ///
+    /// [`StoreError::Damaged`] if it is not what was written; the rest of the message must then not be
+    /// sent.
+    fn piece(
         &self,
-        room: Room,
-    ) -> impl Future<Output = Result<Option<UnixTime>, StoreError>> + Send;
-
-    /// Records what an attempt came to.
-    fn finish(&self, end: AttemptEnd) -> impl Future<Output = Result<Finished, StoreError>> + Send;
-
-    /// Gives a claim back as if it had not been taken; it is due at `due_at`.
-    fn unclaim(
-        &self,
-        delivery: DeliveryId,
-        due_at: UnixTime,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Reads a message and compares it with its checksum.
-    fn verify(&self, id: QueueId) -> impl Future<Output = Result<Integrity, StoreError>> + Send;
+        id: QueueId,
+        place: u32,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Puts all deliveries of a message aside as [`DeliveryState::Corrupt`].
     fn mark_corrupt(
@@ -83,15 +85,11 @@ pub trait Spool: Send + Sync + 'static {
         what: String,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// One piece of a message; `None` behind the last.
-    fn piece(
-        &self,
-        id: QueueId,
-        place: u32,
-    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+    /// Records what an attempt came to, once, with the bounce and the warning that it caused.
+    fn finish(&self, end: AttemptEnd) -> impl Future<Output = Result<Finished, StoreError>> + Send;
 
-    /// How much lies in the spool.
-    fn depth(&self) -> impl Future<Output = Result<Depth, StoreError>> + Send;
+    /// How much lies in the spool, from memory.
+    fn depth(&self) -> Depth;
 
     /// Drops receipts that are too many or too old, or that fill a spool which is nearly full; returns
     /// how many.
@@ -101,19 +99,19 @@ pub trait Spool: Send + Sync + 'static {
 /// What a start found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Recovered {
-    /// Deliveries that were active when the last daemon ended.
-    pub resumed: u64,
     /// Messages that had been staged and were never accepted.
     pub abandoned: u64,
 }
 
-/// Whether a message is what was accepted.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Integrity {
-    /// It is.
-    Intact,
-    /// It is not, for this reason.
-    Damaged(String),
+/// Part of what waits for an attempt.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct WaitingPage {
+    /// In the order of acceptance.
+    pub waiting: Vec<Waiting>,
+    /// Where the next page begins; `None` if this is the last.
+    pub next: Option<DeliveryId>,
+    /// What of this page could not be read and was put aside.
+    pub damaged: Vec<Damaged>,
 }
 
 /// How much lies in the spool.

@@ -1,11 +1,7 @@
 //! The store in one SQLite database.
 
 mod anchors;
-mod commands;
-mod spool;
 mod sts;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 use std::fs;
