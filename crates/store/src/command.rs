@@ -175,8 +175,8 @@ pub struct Listed {
     pub queue_id: QueueId,
     /// Where bounces go; empty for the null path.
     pub sender: String,
-    /// Where it goes.
-    pub next_hop: MailDomain,
+    /// Where it goes, as it is written.
+    pub next_hop: String,
     /// Where it stands.
     pub state: DeliveryState,
     /// Recipients that nothing final has happened to.
@@ -222,8 +222,8 @@ pub struct MessageView {
 pub struct DeliveryView {
     /// The delivery.
     pub delivery: DeliveryId,
-    /// Where it goes.
-    pub next_hop: MailDomain,
+    /// Where it goes, as it is written.
+    pub next_hop: String,
     /// Where it stands.
     pub state: DeliveryState,
     /// Attempts so far.

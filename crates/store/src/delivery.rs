@@ -59,6 +59,28 @@ impl DeliveryState {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
+
+    /// The number for it on disk.
+    pub(crate) fn to_number(self) -> i64 {
+        match self {
+            Self::Incoming => 0,
+            Self::Deferred => 1,
+            Self::Hold => 2,
+            Self::Corrupt => 3,
+        }
+    }
+
+    /// The state of this number.
+    pub(crate) fn from_number(number: i64) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.to_number() == number)
+    }
+
+    /// The state of this number, for counting: one that makes no sense is damage.
+    pub(crate) fn or_corrupt(number: i64) -> Self {
+        Self::from_number(number).unwrap_or(Self::Corrupt)
+    }
 }
 
 impl fmt::Display for DeliveryState {
@@ -79,15 +101,19 @@ impl SenderKey {
     /// The name of a sender; the null path is one too.
     #[must_use]
     pub fn of(sender: &ReversePath) -> Self {
-        let text = sender.to_string();
-        let (local_part, domain) = text.rsplit_once('@').unwrap_or((&text, ""));
+        Self::of_text(&sender.to_string())
+    }
+
+    /// The name of a sender as it is written.
+    pub(crate) fn of_text(sender: &str) -> Self {
+        let (local_part, domain) = sender.rsplit_once('@').unwrap_or((sender, ""));
         let letters = local_part
-            .find(|c: char| !c.is_alphabetic())
-            .map_or(local_part, |end| local_part.split_at(end).0);
-        let folded = format!("{letters}@{domain}").to_lowercase();
-        Self(u64::from_ne_bytes(
-            check_of([folded.as_bytes()]).to_ne_bytes(),
-        ))
+            .split(|c: char| !c.is_alphabetic())
+            .next()
+            .unwrap_or_default();
+        let (letters, domain) = (letters.to_lowercase(), domain.to_lowercase());
+        let check = check_of([letters.as_bytes(), domain.as_bytes()]);
+        Self(u64::from_ne_bytes(check.to_ne_bytes()))
     }
 }
 
@@ -226,24 +252,6 @@ pub enum RecipientState {
     Delivered,
     /// Given up; the sender is told.
     Bounced,
-}
-
-impl RecipientState {
-    /// The word for it on disk.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Bounced => "bounced",
-        }
-    }
-
-    /// The state of this word.
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Delivered, Self::Bounced]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-    }
 }
 
 /// What [`Spool::finish`](crate::Spool::finish) did.

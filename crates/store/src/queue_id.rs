@@ -24,6 +24,9 @@ impl QueueId {
         Self((time.0.min(SECONDS_MAX)) << SEQUENCE_BITS)
     }
 
+    /// What stands in a report for an id that cannot be read; no message has it.
+    pub(crate) const NONE: Self = Self(0);
+
     /// About when the message arrived: the second in the id.
     #[must_use]
     pub fn arrived_at(self) -> UnixTime {

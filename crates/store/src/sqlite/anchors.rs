@@ -32,7 +32,7 @@ impl AnchorRecords for SqliteStore {
 
     async fn put_anchor_record(&self, record: AnchorRecord) -> Result<(), StoreError> {
         self.workers
-            .write(move |connection| put(connection, &record).map_err(|error| failure(&error)))
+            .write(move |writing| put(&writing.db, &record).map_err(|error| failure(&error)))
             .await
     }
 }

@@ -1,8 +1,19 @@
 //! The store in one SQLite database.
 
 mod anchors;
+mod backup;
+mod commands;
+mod finish;
+mod migrate;
+mod receipts;
+mod rows;
+mod spool;
 mod sts;
+#[cfg(test)]
+mod tests;
+mod verify;
 mod worker;
+mod writing;
 
 use std::fs;
 use std::fs::File;
@@ -12,6 +23,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use byrnie_base::UnixTime;
@@ -19,7 +34,11 @@ use rusqlite::Connection;
 use rusqlite::ErrorCode;
 use rusqlite::OpenFlags;
 
+use self::migrate::SCHEMA_VERSION;
+use self::migrate::migrate;
 use self::worker::Workers;
+use self::writing::Counters;
+use self::writing::Writing;
 use crate::QueueId;
 use crate::StoreError;
 use crate::queue_id::IdSource;
@@ -65,8 +84,12 @@ pub struct SqliteStore {
     // Dropped in this order: the threads end before the lock goes.
     /// The threads that use the database.
     workers: Workers,
+    /// How much there is, as of the last commit.
+    counters: Arc<Mutex<Counters>>,
     /// Names for new messages.
     ids: IdSource,
+    /// Names for new deliveries.
+    delivery_ids: DeliveryIds,
     /// The last name given before this start; what was staged under such names and not accepted
     /// has lost its sender.
     last_before: Option<QueueId>,
@@ -87,12 +110,17 @@ impl SqliteStore {
         let path = options.directory.join(DATABASE_FILE);
         // SQLite gives its other files the mode of this one.
         open_private(&path)?;
-        let writer = connect(&path)?;
-        migrate(&writer)?;
-        Self::with_writer(writer, options, Some(lock))
+        let mut writer = connect(&path)?;
+        migrate(&mut writer)?;
+        writer
+            .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
+            .map_err(|error| failure(&error))?;
+        Self::start(Some(writer), options, Some(lock))
     }
 
-    /// Opens the spool for commands, while a daemon works on it or not.
+    /// Opens the spool for reading, while a daemon works on it or not.
+    ///
+    /// Changes are [`StoreError::Attached`], and nothing is counted for [`Spool::depth`](crate::Spool).
     ///
     /// # Errors
     /// [`StoreError::NoSpool`] if there is none, [`StoreError::OlderSchema`] or
@@ -103,45 +131,78 @@ impl SqliteStore {
             let directory = options.directory.display().to_string();
             return Err(StoreError::NoSpool(directory));
         }
-        let writer = connect(&path)?;
-        let found = schema_version(&writer)?;
+        let found = schema_version(&connect(&path)?)?;
         if found < SCHEMA_VERSION {
             return Err(StoreError::OlderSchema {
                 found,
                 known: SCHEMA_VERSION,
             });
         }
-        Self::with_writer(writer, options, None)
+        Self::start(None, options, None)
     }
 
     /// Opens the readers and starts the threads.
-    fn with_writer(
-        writer: Connection,
+    fn start(
+        writer: Option<Connection>,
         options: SqliteOptions,
         lock: Option<File>,
     ) -> Result<Self, StoreError> {
-        let last: Option<i64> = writer
-            .query_row(
-                "SELECT max(id) FROM (SELECT max(id) AS id FROM messages
-                 UNION ALL SELECT max(message_id) FROM receipts
-                 UNION ALL SELECT max(message_id) FROM pieces)",
-                [],
-                |row| row.get(0),
-            )
-            .map_err(|error| failure(&error))?;
-        let last_before = last.and_then(QueueId::from_i64);
         let path = options.directory.join(DATABASE_FILE);
         let readers = (0..READERS)
-            .map(|_| connect(&path))
+            .map(|_| connect_for_reading(&path))
             .collect::<Result<Vec<_>, _>>()?;
+        let counters = Arc::new(Mutex::new(Counters::default()));
+        let (mut last_before, mut last_delivery) = (None, 0);
+        let mut writing = None;
+        if let Some(db) = writer {
+            (last_before, last_delivery) = last_names(&db)?;
+            writing = Some(Writing::new(db, options.clone(), Arc::clone(&counters))?);
+        }
         Ok(Self {
-            workers: Workers::start(writer, readers)?,
+            workers: Workers::start(writing, readers)?,
+            counters,
             ids: IdSource::after(last_before),
+            delivery_ids: DeliveryIds(AtomicI64::new(last_delivery.saturating_add(1))),
             last_before,
             options,
             _lock: lock,
         })
     }
+
+    /// Where the database lies.
+    fn path(&self) -> PathBuf {
+        self.options.directory.join(DATABASE_FILE)
+    }
+}
+
+/// Hands out the ids of deliveries. Those of one message are consecutive.
+#[derive(Debug)]
+struct DeliveryIds(
+    /// The next one.
+    AtomicI64,
+);
+
+impl DeliveryIds {
+    /// The first of so many.
+    fn take(&self, number: usize) -> i64 {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.0.fetch_add(number, Ordering::Relaxed)
+    }
+}
+
+/// The last message and the last delivery that the database knows.
+fn last_names(db: &Connection) -> Result<(Option<QueueId>, i64), StoreError> {
+    let (message, delivery): (Option<i64>, Option<i64>) = db
+        .query_row(
+            "SELECT (SELECT max(id) FROM (SELECT max(id) AS id FROM messages
+                     UNION ALL SELECT max(message_id) FROM receipts
+                     UNION ALL SELECT max(message_id) FROM pieces)),
+                    (SELECT max(id) FROM deliveries)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(|error| failure(&error))?;
+    Ok((message.and_then(QueueId::from_i64), delivery.unwrap_or(0)))
 }
 
 /// Makes a directory with all that is missing on the way to it, so that a power cut does not take it
@@ -195,10 +256,12 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY_WAIT_MAX)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
+        // There are none, and looking for them costs.
+        connection.pragma_update(None, "foreign_keys", false)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
         connection.pragma_update(None, "journal_size_limit", LOG_OCTETS_MAX)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
         Ok(connection)
     });
@@ -209,6 +272,15 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
             failure(&error)
         }
     })
+}
+
+/// Opens a connection that cannot write.
+fn connect_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(|error| failure(&error))?;
+    Ok(connection)
 }
 
 /// The schema version on disk, if the database is ours; 0 if it is empty.
@@ -230,23 +302,6 @@ fn schema_version(connection: &Connection) -> Result<i64, StoreError> {
         });
     }
     Ok(found)
-}
-
-/// Brings the database to this version, in one transaction for each step.
-fn migrate(connection: &Connection) -> Result<(), StoreError> {
-    let found = schema_version(connection)?;
-    for (version, step) in (1..).zip(MIGRATIONS) {
-        if version <= found {
-            continue;
-        }
-        connection
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE; {step}
-                 PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
-            ))
-            .map_err(|error| failure(&error))?;
-    }
-    Ok(())
 }
 
 /// What an error of SQLite's means for the caller.
@@ -316,12 +371,6 @@ const FILE_MODE: u32 = 0o600;
 /// "byrn" in ASCII, in the header of the database file.
 const APPLICATION_ID: i64 = 0x6279_726e;
 
-/// Each step leads from one schema version to the next; the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("anchors.sql")];
-
-/// The schema version that this program works with.
-const SCHEMA_VERSION: i64 = 2;
-
 /// Connections that read, each with its own thread.
 const READERS: usize = 2;
 
@@ -333,3 +382,9 @@ const LOG_OCTETS_MAX: i64 = 64 << 20;
 
 /// Statements kept ready; more than there are.
 const STATEMENTS_CACHED_MAX: usize = 64;
+
+/// Pages of the log after which it is written to its place.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// Pages that the writer keeps in memory, in KiB.
+const WRITER_CACHE_KIB: i64 = 16 << 10;

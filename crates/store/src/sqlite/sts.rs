@@ -38,8 +38,8 @@ impl StsRecords for SqliteStore {
     async fn put_sts_record(&self, record: StsRecord) -> Result<(), StoreError> {
         let records_max = i64::try_from(self.options.sts_records_max).unwrap_or(i64::MAX);
         self.workers
-            .write(move |connection| {
-                put(connection, &record, records_max).map_err(|error| failure(&error))
+            .write(move |writing| {
+                put(&writing.db, &record, records_max).map_err(|error| failure(&error))
             })
             .await
     }
@@ -47,14 +47,13 @@ impl StsRecords for SqliteStore {
     async fn remove_sts_record(&self, domain: &DomainName) -> Result<(), StoreError> {
         let domain = domain.clone();
         self.workers
-            .write(move |connection| {
-                connection
-                    .execute(
+            .write(move |writing| {
+                writing
+                    .run(
                         "DELETE FROM sts_policies WHERE domain = ?1",
                         [domain.as_str()],
                     )
                     .map(|_| ())
-                    .map_err(|error| failure(&error))
             })
             .await
     }

@@ -1,8 +1,11 @@
 //! The threads on which the database is used.
 //!
 //! SQLite blocks, so it gets threads of its own. All writing goes through one of them: whatever is
-//! waiting when it becomes free shares one transaction, and so one wait for the disk.
+//! waiting when it becomes free shares one transaction, and so one wait for the disk. Changes have no
+//! savepoints of their own, which would cost more than most of them: a change that fails after it has
+//! written something takes the transaction with it, and the batch is made again one by one.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -15,35 +18,45 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
-use super::failure;
+use super::spool::forget;
+use super::writing::Writing;
 use crate::QueueId;
 use crate::StoreError;
 
 /// The threads, and the ways to them.
 #[derive(Debug)]
 pub(super) struct Workers {
-    /// To the writer; `None` while closing.
-    writer: Option<mpsc::Sender<Change>>,
+    /// To the writer; `None` while closing, and for a store that only reads.
+    writer: Option<mpsc::Sender<Box<dyn Change>>>,
+    /// Why there is no writer.
+    without_writer: StoreError,
     /// To each reader; empty while closing.
     readers: Vec<mpsc::Sender<Question>>,
     /// Whose turn it is to read.
     turn: AtomicUsize,
-    /// Messages whose staged pieces are to go; shared with the writer.
+    /// Messages to forget; shared with the writer.
     abandoned: Arc<Mutex<Vec<QueueId>>>,
     /// The threads, for the wait at the end.
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Starts a thread for each connection.
-    pub(super) fn start(writer: Connection, readers: Vec<Connection>) -> Result<Self, StoreError> {
+    /// Starts a thread for what writes, if anything does, and for each connection that reads.
+    pub(super) fn start(
+        writing: Option<Writing>,
+        readers: Vec<Connection>,
+    ) -> Result<Self, StoreError> {
         let abandoned = Arc::new(Mutex::new(Vec::new()));
         let mut threads = Vec::new();
-        let (to_writer, changes) = mpsc::channel(CHANGES_WAITING_MAX);
-        let for_writer = Arc::clone(&abandoned);
-        threads.push(spawn("spool-writer", move || {
-            write_all(&writer, changes, &for_writer);
-        })?);
+        let mut writer = None;
+        if let Some(writing) = writing {
+            let (to_writer, changes) = mpsc::channel(CHANGES_WAITING_MAX);
+            let for_writer = Arc::clone(&abandoned);
+            threads.push(spawn("spool-writer", move || {
+                write_all(writing, changes, &for_writer);
+            })?);
+            writer = Some(to_writer);
+        }
         let mut to_readers = Vec::new();
         for reader in readers {
             let (to_reader, questions) = mpsc::channel(QUESTIONS_WAITING_MAX);
@@ -51,7 +64,8 @@ impl Workers {
             to_readers.push(to_reader);
         }
         Ok(Self {
-            writer: Some(to_writer),
+            writer,
+            without_writer: StoreError::Attached,
             readers: to_readers,
             turn: AtomicUsize::new(0),
             abandoned,
@@ -61,30 +75,20 @@ impl Workers {
 
     /// Changes the database, and waits until that is durable.
     ///
-    /// A change whose caller went away is made all the same.
+    /// The work may be done more than once, each time on a database without the times before. It is
+    /// done also if its caller goes away.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut Writing) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let change = Change(Box::new(move |turn| {
-            let done = match turn {
-                Turn::Come(connection) => work(connection),
-                Turn::Missed(error) => Err(error),
-            };
-            let (outcome, done) = match done {
-                Ok(value) => (Ok(()), Ok(value)),
-                Err(error) => (Err(error.clone()), Err(error)),
-            };
-            Made {
-                outcome,
-                tell: Box::new(move |committed| {
-                    // Whoever stopped waiting does not need to know.
-                    _ = answer.send(committed.and(done));
-                }),
-            }
-        }));
-        let writer = self.writer.as_ref().ok_or(StoreError::Closed)?;
+        let change = Box::new(Asked {
+            work,
+            done: None,
+            answer,
+        });
+        let writer = self.writer.as_ref();
+        let writer = writer.ok_or_else(|| self.without_writer.clone())?;
         writer.send(change).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
@@ -110,12 +114,14 @@ impl Workers {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Has the staged pieces of a message deleted with the next change.
+    /// Has a message forgotten before the next change, and soon.
     pub(super) fn abandon(&self, id: QueueId) {
-        self.abandoned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(id);
+        let Some(writer) = &self.writer else {
+            return;
+        };
+        lock(&self.abandoned).push(id);
+        // If there is no place, changes are waiting, and the message is forgotten before them.
+        _ = writer.try_send(Box::new(Nothing));
     }
 }
 
@@ -132,23 +138,71 @@ impl Drop for Workers {
     }
 }
 
-/// Something to write, inside a savepoint of its own.
-struct Change(Box<dyn FnOnce(Turn<'_>) -> Made + Send>);
+/// Something to write.
+trait Change: Send {
+    /// Writes it into the open transaction; again from the start if that was rolled back.
+    fn make(&mut self, writing: &mut Writing) -> Result<(), StoreError>;
 
-/// What becomes of a change when its turn comes.
-enum Turn<'a> {
-    /// It may be made.
-    Come(&'a Connection),
-    /// It cannot be made, since the transaction is lost.
-    Missed(StoreError),
+    /// Tells whoever asked for it, once it is known whether it is durable.
+    fn tell(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
-/// What a change came to, before it is durable.
-struct Made {
-    /// Whether its savepoint counts.
-    outcome: Result<(), StoreError>,
-    /// Tells the caller, once it is known whether the transaction is durable.
-    tell: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+/// A change that somebody waits for.
+struct Asked<T, F> {
+    /// Makes it.
+    work: F,
+    /// What came of it.
+    done: Option<T>,
+    /// To whoever asked.
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Change for Asked<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Writing) -> Result<T, StoreError> + Send,
+{
+    fn make(&mut self, writing: &mut Writing) -> Result<(), StoreError> {
+        self.done = Some((self.work)(writing)?);
+        Ok(())
+    }
+
+    fn tell(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { done, answer, .. } = *self;
+        // Whoever stopped waiting does not need to know.
+        _ = answer.send(outcome.and_then(|()| done.ok_or(StoreError::Closed)));
+    }
+}
+
+/// What wakes the writer, so that it sees what was abandoned.
+struct Nothing;
+
+impl Change for Nothing {
+    fn make(&mut self, _writing: &mut Writing) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn tell(self: Box<Self>, _outcome: Result<(), StoreError>) {}
+}
+
+/// Forgets messages that nobody answers for.
+struct Forget<'a> {
+    /// Which.
+    ids: Vec<QueueId>,
+    /// Where they go back to if it fails.
+    abandoned: &'a Mutex<Vec<QueueId>>,
+}
+
+impl Change for Forget<'_> {
+    fn make(&mut self, writing: &mut Writing) -> Result<(), StoreError> {
+        self.ids.iter().try_for_each(|id| forget(writing, *id))
+    }
+
+    fn tell(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if outcome.is_err() {
+            lock(self.abandoned).extend(self.ids);
+        }
+    }
 }
 
 /// Something to read.
@@ -163,91 +217,102 @@ fn read_all(connection: &Connection, mut questions: mpsc::Receiver<Question>) {
 
 /// The life of the writing thread.
 fn write_all(
-    connection: &Connection,
-    mut changes: mpsc::Receiver<Change>,
+    mut writing: Writing,
+    mut changes: mpsc::Receiver<Box<dyn Change>>,
     abandoned: &Mutex<Vec<QueueId>>,
 ) {
-    while let Some(first) = changes.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_MAX {
-            let Ok(change) = changes.try_recv() else {
-                break;
-            };
+    let mut waiting = Vec::with_capacity(BATCH_MAX);
+    while changes.blocking_recv_many(&mut waiting, BATCH_MAX) > 0 {
+        let mut batch: Vec<Box<dyn Change + '_>> = Vec::with_capacity(waiting.len() + 1);
+        // Looked at behind the changes: what was abandoned before one of them was asked for, such as
+        // its first try, is forgotten before it is made.
+        let ids = mem::take(&mut *lock(abandoned));
+        if !ids.is_empty() {
+            batch.push(Box::new(Forget { ids, abandoned }));
+        }
+        for change in waiting.drain(..) {
             batch.push(change);
         }
-        write_batch(connection, batch, abandoned);
+        write_batch(&mut writing, batch);
     }
 }
 
-/// Makes changes in one transaction, then tells their callers.
-fn write_batch(connection: &Connection, batch: Vec<Change>, abandoned: &Mutex<Vec<QueueId>>) {
-    let mut all = connection
-        .execute_batch("BEGIN IMMEDIATE")
-        .map_err(|error| failure(&error));
-    let mut made = Vec::with_capacity(batch.len());
+/// Makes changes in one transaction, or one by one if one of them spoils that, and tells their callers.
+fn write_batch(writing: &mut Writing, mut batch: Vec<Box<dyn Change + '_>>) {
+    let outcomes = match write_together(writing, &mut batch) {
+        Ok(outcomes) => outcomes,
+        Err(Spoilt::ByAll(error)) => vec![Err(error); batch.len()],
+        Err(Spoilt::ByOne(error)) if batch.len() == 1 => vec![Err(error)],
+        Err(Spoilt::ByOne(_)) => write_singly(writing, &mut batch),
+    };
+    for (change, outcome) in batch.into_iter().zip(outcomes) {
+        change.tell(outcome);
+    }
+}
+
+/// Makes changes in a transaction each. Once the disk fails as such, the others are not tried.
+fn write_singly(
+    writing: &mut Writing,
+    batch: &mut [Box<dyn Change + '_>],
+) -> Vec<Result<(), StoreError>> {
+    let mut given_up = None;
+    batch
+        .chunks_mut(1)
+        .map(|change| {
+            if let Some(error) = &given_up {
+                return Err(StoreError::clone(error));
+            }
+            match write_together(writing, change) {
+                Ok(outcomes) => outcomes.into_iter().collect(),
+                Err(Spoilt::ByOne(error)) => Err(error),
+                Err(Spoilt::ByAll(error)) => {
+                    given_up = Some(error.clone());
+                    Err(error)
+                }
+            }
+        })
+        .collect()
+}
+
+/// What made a transaction fail.
+enum Spoilt {
+    /// One of its changes: the others may do better without it.
+    ByOne(StoreError),
+    /// Its beginning or its end: all of its changes, each alone, would fare no better.
+    ByAll(StoreError),
+}
+
+/// Makes changes in one transaction; says how each went.
+fn write_together(
+    writing: &mut Writing,
+    batch: &mut [Box<dyn Change + '_>],
+) -> Result<Vec<Result<(), StoreError>>, Spoilt> {
+    writing.begin().map_err(Spoilt::ByAll)?;
+    let mut outcomes = Vec::with_capacity(batch.len());
     for change in batch {
-        let (change, transaction) = match all {
-            Ok(()) => write_one(connection, change),
-            Err(error) => ((change.0)(Turn::Missed(error.clone())), Err(error)),
-        };
-        made.push(change);
-        all = transaction;
-    }
-    let taken: Vec<QueueId> = {
-        let mut waiting = abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.drain(..).collect()
-    };
-    let committed = all
-        .and_then(|()| delete_abandoned(connection, &taken))
-        .and_then(|()| {
-            connection
-                .execute_batch("COMMIT")
-                .map_err(|error| failure(&error))
-        });
-    if let Err(error) = &committed {
-        tracing::error!(target: "byrnie::store", %error, "could not write");
-        abandoned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(taken);
-        if !connection.is_autocommit() {
-            // Leaves nothing open for the next batch; there is nothing else to do about a failure.
-            _ = connection.execute_batch("ROLLBACK");
+        let before = writing.mark();
+        let outcome = change.make(writing);
+        if let Err(error) = &outcome
+            && !writing.is_unchanged_since(&before)
+        {
+            writing.roll_back();
+            return Err(Spoilt::ByOne(error.clone()));
         }
+        outcomes.push(outcome);
     }
-    for change in made {
-        (change.tell)(committed.clone());
+    match writing.commit() {
+        Ok(()) => Ok(outcomes),
+        Err(error) => {
+            tracing::error!(target: "byrnie::store", %error, "could not write");
+            writing.roll_back();
+            Err(Spoilt::ByAll(error))
+        }
     }
 }
 
-/// Makes one change; the second result says whether the whole transaction still stands.
-fn write_one(connection: &Connection, Change(work): Change) -> (Made, Result<(), StoreError>) {
-    let opened = connection.execute_batch("SAVEPOINT change");
-    let made = work(Turn::Come(connection));
-    let closed = match &made.outcome {
-        Ok(()) => opened.and_then(|()| connection.execute_batch("RELEASE change")),
-        // A failure such as a full disk may have rolled back everything.
-        Err(_) if connection.is_autocommit() => {
-            let lost = made.outcome.clone();
-            return (made, lost);
-        }
-        Err(_) => connection.execute_batch("ROLLBACK TO change; RELEASE change"),
-    };
-    (made, closed.map_err(|error| failure(&error)))
-}
-
-/// Deletes staged pieces, except those of messages that were accepted after all.
-fn delete_abandoned(connection: &Connection, abandoned: &[QueueId]) -> Result<(), StoreError> {
-    for id in abandoned {
-        connection
-            .prepare_cached(
-                "DELETE FROM pieces WHERE message_id = ?1
-                 AND NOT EXISTS (SELECT 1 FROM messages WHERE id = ?1)",
-            )
-            .and_then(|mut statement| statement.execute([id.to_i64()]))
-            .map_err(|error| failure(&error))?;
-    }
-    Ok(())
+/// The guarded value, also after a panic elsewhere.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts a named thread.
@@ -259,10 +324,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Changes that share one transaction, and so one wait for the disk.
-const BATCH_MAX: usize = 64;
+const BATCH_MAX: usize = 256;
 
 /// Changes that wait for the writer; callers wait for a place.
-const CHANGES_WAITING_MAX: usize = 256;
+const CHANGES_WAITING_MAX: usize = 1024;
 
 /// Questions that wait for one reader; callers wait for a place.
 const QUESTIONS_WAITING_MAX: usize = 64;

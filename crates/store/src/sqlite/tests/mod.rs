@@ -1,0 +1,1 @@
+//! The store, call by call, over failures and crashes.
