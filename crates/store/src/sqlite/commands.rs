@@ -315,7 +315,7 @@ fn listed(row: &Row<'_>) -> Listed {
         pending: u32::try_from(pending).unwrap_or(u32::MAX),
         attempts: view.attempts,
         size: count(or_default::<Option<i64>>(row, DELIVERY_COLUMNS).unwrap_or(0)),
-        received_at: received_at.map_or(queue_id.arrived_at(), time),
+        received_at: received_at.map_or_else(|| queue_id.arrived_at(), time),
         next_attempt_at: view.next_attempt_at,
         last_reason: view.last_reason,
     }

@@ -97,6 +97,10 @@ fn carry_message(
     first_delivery: i64,
 ) -> Result<i64, StoreError> {
     let deliveries = old_deliveries(step, old.id)?;
+    if deliveries.is_empty() {
+        // Somebody had it removed while it was tried for the last time.
+        return Ok(first_delivery);
+    }
     let (body, damage) = carry_body(step, old)?;
     let number = i64::try_from(deliveries.len()).unwrap_or(i64::MAX);
     let message = MessageRow {

@@ -349,7 +349,7 @@ impl NewRows {
             deliveries: i64::try_from(new.deliveries.len()).unwrap_or(i64::MAX),
             envelope: to_json(&new.envelope)?,
             body_checksum: inline(new)
-                .map(|body| body.map_or(check_of([[].as_slice()]), |p| p.check)),
+                .map(|body| body.map_or_else(|| check_of([[].as_slice()]), |p| p.check)),
         };
         let sender = new.envelope.reverse_path.to_string();
         let deliveries = (first_delivery..)
