@@ -25,6 +25,10 @@ use criterion::criterion_group;
 use criterion::criterion_main;
 
 /// Starts and ends attempts, and keeps as much waiting as there was.
+#[expect(
+    clippy::print_stdout,
+    reason = "the figure is what the benchmark is for"
+)]
 fn starts_and_ends(criterion: &mut Criterion) {
     let before = resident_octets();
     let mut yard = Yard::filled();

@@ -22,30 +22,33 @@ use byrnie_store::StoreError;
 use crate::Route;
 use crate::acceptance::by_next_hop;
 use crate::delivery::Trouble;
+use crate::queue::Given;
 
-/// A recipient that is given up.
+/// A recipient that a message did not reach.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Failed {
-    /// Whose mail it was.
+pub(crate) struct Undelivered {
+    /// Whose mail it is.
     pub(crate) mailbox: Mailbox,
     /// Why.
     pub(crate) trouble: Trouble,
-    /// Whether it was given up.
-    pub(crate) end: FailedEnd,
+    /// What follows.
+    pub(crate) state: UndeliveredState,
 }
 
-/// Why no further attempt follows.
+/// What follows when a message did not reach a recipient.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum FailedEnd {
-    /// The trouble will not pass.
-    ForGood,
-    /// The trouble might pass, and the message has waited for as long as it may.
+pub(crate) enum UndeliveredState {
+    /// It is given up, as the trouble will not pass.
+    Refused,
+    /// It is given up: the trouble might pass, and the message has waited for as long as it may.
     OutOfTime,
+    /// It is tried again.
+    Delayed,
 }
 
-/// Writes bounces.
+/// Writes bounces and warnings of delay.
 pub(crate) struct Bouncer<S> {
-    /// Where the headers of failed messages are.
+    /// Where the headers of messages are.
     pub(crate) spool: Arc<S>,
     /// The name of this host.
     pub(crate) hostname: DomainName,
@@ -56,8 +59,8 @@ pub(crate) struct Bouncer<S> {
 }
 
 impl<S: Spool> Bouncer<S> {
-    /// The bounce for recipients that are given up; `None` if nobody failed, or if nobody wants to
-    /// know.
+    /// What the sender is told about recipients that are given up, or that have to wait; `None` if there
+    /// are none, or if nobody wants to know.
     ///
     //= https://www.rfc-editor.org/rfc/rfc5321#section-6.1
     //# This
@@ -65,29 +68,31 @@ impl<S: Spool> Bouncer<S> {
     //# envelope.
     pub(crate) async fn compose(
         &self,
-        claim: &Claim,
-        failed: &[Failed],
+        given: &Given,
+        undelivered: &[Undelivered],
         now: UnixTime,
     ) -> Result<Option<NewMessage>, StoreError> {
+        let claim = &given.claim;
         let ReversePath::Mailbox(sender) = &claim.envelope.reverse_path else {
             return Ok(None);
         };
-        if failed.is_empty() {
+        if undelivered.is_empty() {
             return Ok(None);
         }
         let id = self.spool.next_id(now);
-        let header = self.header(claim).await?;
+        let header = self.header(given).await?;
+        let recipients = undelivered.iter();
+        let delayed = recipients
+            .clone()
+            .any(|one| one.state == UndeliveredState::Delayed);
         let notification = Dsn {
             reporting_mta: &self.hostname,
             to: sender,
             id: &id.to_string(),
             now,
             arrival: claim.received_at,
-            recipients: failed
-                .iter()
-                .map(|failed| failed.told(claim, now))
-                .collect(),
-            retried_until: None,
+            recipients: recipients.map(|one| one.told(claim, now)).collect(),
+            retried_until: delayed.then_some(claim.expires_at),
             tls_demand: claim.envelope.tls_demand,
             smtputf8: claim.envelope.smtputf8,
             original: Original::Header(header.octets()),
@@ -100,11 +105,17 @@ impl<S: Spool> Bouncer<S> {
         )))
     }
 
-    /// The header section of the failed message, up to a bound.
-    async fn header(&self, claim: &Claim) -> Result<HeaderLines, StoreError> {
+    /// The header section of a message, up to a bound.
+    async fn header(&self, given: &Given) -> Result<HeaderLines, StoreError> {
         let mut header = HeaderLines::default();
+        if let Some(body) = &given.body {
+            for piece in body.pieces() {
+                header.read(piece);
+            }
+            return Ok(header);
+        }
         for place in 0.. {
-            let Some(piece) = self.spool.piece(claim.queue_id, place).await? else {
+            let Some(piece) = self.spool.piece(given.claim.queue_id, place).await? else {
                 break;
             };
             header.read(&piece);
@@ -116,7 +127,7 @@ impl<S: Spool> Bouncer<S> {
     }
 }
 
-impl Failed {
+impl Undelivered {
     /// What the sender is told about one recipient.
     fn told(&self, claim: &Claim, now: UnixTime) -> DsnRecipient {
         let Trouble { reply, host } = &self.trouble;
@@ -124,20 +135,26 @@ impl Failed {
             Some(host) => format!("{host} did not take it"),
             None => reply.text().trim_end_matches('.').to_owned(),
         };
-        let (status, explanation) = match self.end {
-            FailedEnd::ForGood => {
-                let status = reply.status();
-                (EnhancedStatus { class: 5, ..status }, why)
+        let hours = now.since(claim.received_at).as_secs() / 3_600;
+        let status = reply.status();
+        let (action, status, explanation) = match self.state {
+            UndeliveredState::Refused => {
+                let status = EnhancedStatus { class: 5, ..status };
+                (DsnAction::Failed, status, why)
             }
-            FailedEnd::OutOfTime => {
-                let waited = now.since(claim.received_at).as_secs() / 3_600;
-                let text = format!("it was tried for {waited} hours; at last: {why}");
-                (DELIVERY_TIME_EXPIRED, text)
+            UndeliveredState::OutOfTime => {
+                let text = format!("it was tried for {hours} hours; at last: {why}");
+                (DsnAction::Failed, DELIVERY_TIME_EXPIRED, text)
+            }
+            UndeliveredState::Delayed => {
+                let status = EnhancedStatus { class: 4, ..status };
+                let text = format!("it has been tried for {hours} hours; at last: {why}");
+                (DsnAction::Delayed, status, text)
             }
         };
         DsnRecipient {
             recipient: self.mailbox.clone(),
-            action: DsnAction::Failed,
+            action,
             status,
             remote_mta: host.clone(),
             diagnostic: host.is_some().then(|| reply.clone()),

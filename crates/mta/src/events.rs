@@ -47,15 +47,16 @@ pub(crate) fn decided(claim: &Claim, decision: &Decision) {
 
 /// A host was tried, or none could be.
 pub(crate) fn attempted(receipt: &Receipt) {
-    let tls = receipt.tls.as_ref();
+    let circumstances = receipt.circumstances.as_ref();
+    let tls = circumstances.tls.as_ref();
     tracing::info!(
         target: "byrnie::attempt",
         queue_id = %receipt.queue_id,
         domain = %receipt.next_hop,
         recipients = receipt.recipients.len(),
-        host = receipt.host.as_ref().map(tracing::field::display),
-        address = receipt.address.as_ref().map(tracing::field::display),
-        demanded = receipt.demanded.map(crate::words::strength),
+        host = circumstances.host.as_ref().map(tracing::field::display),
+        address = circumstances.address.as_ref().map(tracing::field::display),
+        demanded = circumstances.demanded.map(crate::words::strength),
         outcome = receipt.outcome.as_str(),
         tls = tls.map(|tls| format!("{} {}", tls.version, tls.cipher_suite)),
         authenticated_by = tls.and_then(|tls| tls.authenticated_by.as_deref()),

@@ -145,7 +145,10 @@ impl Metrics {
     /// A host was tried, or none could be.
     pub(crate) fn attempted(&self, receipt: &Receipt) {
         let labels = AttemptLabels {
-            requirement: receipt.demanded.map_or("none", words::strength),
+            requirement: receipt
+                .circumstances
+                .demanded
+                .map_or("none", words::strength),
             result: receipt.outcome.as_str(),
         };
         self.attempts.get_or_create(&labels).inc();

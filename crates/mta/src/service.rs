@@ -29,7 +29,6 @@ use byrnie_smtp::ServerLimits;
 use byrnie_store::Spool;
 use byrnie_store::StsRecords;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
@@ -50,11 +49,15 @@ use crate::bounce::Bouncer;
 use crate::control::Settings;
 use crate::control::server_config;
 use crate::delivery::Courier;
+use crate::delivery::Decide;
 use crate::delivery::DownAddresses;
 use crate::delivery::SmtpOffer;
 use crate::judge::Judge;
 use crate::policy_cache;
+use crate::queue::Inlet;
 use crate::queue::Queue;
+use crate::queue::QueueHandle;
+use crate::queue::QueueParts;
 
 /// How the mail transfer agent works.
 #[derive(Clone, Debug)]
@@ -142,6 +145,7 @@ pub struct Mta {
     tasks: JoinSet<&'static str>,
     stop: Arc<watch::Sender<Running>>,
     control: MtaControl,
+    queue: QueueHandle,
 }
 
 impl Mta {
@@ -178,11 +182,17 @@ impl Mta {
         }
         let settings = Settings::new(config);
         let judge = Arc::new(Judge::new(gatherer, Arc::clone(&settings.ruled)));
-        let wake = Arc::new(Notify::new());
+        let (inlet, outlet) = Inlet::new(config.queue.handover_octets_max);
         let pool = Arc::new(connection_pool(config, &parts, tls));
-        let queue = queue(config, &parts, &settings, &pool, Arc::clone(&judge), &wake);
-        let queue = Arc::new(queue);
-        let service = acceptance(config, &parts, &settings, judge, wake);
+        let queue = queue(
+            config,
+            &parts,
+            &settings,
+            &pool,
+            Arc::clone(&judge),
+            inlet.clone(),
+        );
+        let service = acceptance(config, &parts, &settings, judge, inlet.clone());
         let server = server_config(config, Arc::clone(&clock));
         let server = Arc::new(Server::new(server, parts.server_tls, service));
         let control = MtaControl {
@@ -204,7 +214,7 @@ impl Mta {
         let queue_stopped = stopped(stopping.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = queue.run(queue_stopped) => {}
+                () = queue.run(outlet, queue_stopped) => {}
                 () = tidy(&pool) => {}
             }
             pool.close().await;
@@ -215,21 +225,21 @@ impl Mta {
             refresh.await;
             "policy refresh"
         });
-        let keeping = keep_house(parts.store, parts.clock, parts.metrics);
-        let house_stopped = stopped(stopping);
-        tasks.spawn(async move {
-            tokio::select! {
-                () = keeping => {}
-                () = house_stopped => {}
-            }
-            "housekeeping"
-        });
+        let keeping = keep_house(parts.store, parts.clock, parts.metrics, stopped(stopping));
+        tasks.spawn(keeping);
         tasks.spawn(stop_after(shutdown, Arc::clone(&stop)));
         Ok(Self {
             tasks,
             stop,
             control,
+            queue: QueueHandle::new(inlet),
         })
+    }
+
+    /// The queue, to look into and to tell of changes.
+    #[must_use]
+    pub fn queue(&self) -> QueueHandle {
+        self.queue.clone()
     }
 
     /// What exchanges its settings.
@@ -354,11 +364,12 @@ fn queue<S, R, C, D>(
     settings: &Settings,
     pool: &Arc<ConnectionPool<C>>,
     judge: Arc<D>,
-    wake: &Arc<Notify>,
+    inlet: Inlet,
 ) -> Queue<S, Courier<D, SmtpOffer<S, C>, C>, C>
 where
     S: Spool,
     C: Clock,
+    D: Decide,
 {
     let down = Arc::new(DownAddresses::new(config.queue.retry.wait_min));
     let courier = Courier {
@@ -377,7 +388,7 @@ where
         route: Arc::new(config.route.clone()),
         guarantees: Arc::clone(&settings.guarantees),
     };
-    Queue {
+    Queue::new(QueueParts {
         spool: Arc::clone(&parts.store),
         deliver: Arc::new(courier),
         bouncer: Bouncer {
@@ -388,8 +399,8 @@ where
         },
         clock: Arc::clone(&parts.clock),
         config: config.queue.clone(),
-        wake: Arc::clone(wake),
-    }
+        inlet,
+    })
 }
 
 /// What connects to mail hosts.
@@ -421,7 +432,7 @@ fn acceptance<S, R, C, D>(
     parts: &MtaParts<S, R, C>,
     settings: &Settings,
     judge: Arc<D>,
-    wake: Arc<Notify>,
+    inlet: Inlet,
 ) -> Acceptance<S, D, C> {
     Acceptance {
         spool: Arc::clone(&parts.store),
@@ -433,24 +444,33 @@ fn acceptance<S, R, C, D>(
         guarantees: Arc::clone(&settings.guarantees),
         route: Arc::new(config.route.clone()),
         queue: Arc::clone(&settings.queue),
-        wake,
+        inlet,
     }
 }
 
-/// Shows how much lies in the queue, and drops old receipts.
-async fn keep_house<S: Spool, C: Clock>(store: Arc<S>, clock: Arc<C>, metrics: Arc<Metrics>) {
-    for round in 0_u64.. {
-        match store.depth().await {
-            Ok(depth) => metrics.set_depth(&depth, clock.now()),
-            Err(error) => tracing::warn!(%error, "cannot measure the queue"),
+/// Shows how much lies in the queue, and drops old receipts, until `stopped`; says what has ended.
+async fn keep_house<S: Spool, C: Clock>(
+    store: Arc<S>,
+    clock: Arc<C>,
+    metrics: Arc<Metrics>,
+    stopped: impl Future<Output = ()>,
+) -> &'static str {
+    let keeping = async {
+        for round in 0_u64.. {
+            metrics.set_depth(&store.depth(), clock.now());
+            if round.is_multiple_of(ROUNDS_PER_PRUNING)
+                && let Err(error) = store.prune(clock.now()).await
+            {
+                tracing::warn!(%error, "cannot drop old receipts");
+            }
+            time::sleep(HOUSE_INTERVAL).await;
         }
-        if round.is_multiple_of(ROUNDS_PER_PRUNING)
-            && let Err(error) = store.prune(clock.now()).await
-        {
-            tracing::warn!(%error, "cannot drop old receipts");
-        }
-        time::sleep(HOUSE_INTERVAL).await;
+    };
+    tokio::select! {
+        () = keeping => {}
+        () = stopped => {}
     }
+    "housekeeping"
 }
 
 /// How often connections that stand ready are looked at.

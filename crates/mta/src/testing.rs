@@ -18,22 +18,23 @@ use byrnie_smtp::Envelope;
 use byrnie_smtp::Reply;
 use byrnie_smtp::Smtputf8;
 use byrnie_smtp::TlsDemand;
+use byrnie_store::Accepted;
 use byrnie_store::AttemptEnd;
+use byrnie_store::Body;
 use byrnie_store::Claim;
 use byrnie_store::Claimed;
 use byrnie_store::DeliveryId;
 use byrnie_store::Depth;
 use byrnie_store::Finished;
 use byrnie_store::Incoming;
-use byrnie_store::Integrity;
 use byrnie_store::NewMessage;
 use byrnie_store::QueueId;
 use byrnie_store::Recovered;
-use byrnie_store::Room;
 use byrnie_store::Spool;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
+use byrnie_store::WaitingPage;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -87,6 +88,8 @@ impl Clock for TestClock {
 pub(crate) struct Job {
     /// What is to be delivered.
     pub(crate) claim: Claim,
+    /// The message, if it was in memory.
+    pub(crate) body: Option<Body>,
     end: oneshot::Sender<Report>,
 }
 
@@ -114,10 +117,10 @@ impl TestDeliver {
 }
 
 impl Deliver for TestDeliver {
-    async fn deliver(&self, claim: &Claim) -> Report {
+    async fn deliver(&self, claim: &Claim, body: Option<&Body>) -> Report {
         let (end, ended) = oneshot::channel();
-        let claim = claim.clone();
-        _ = self.0.send(Job { claim, end });
+        let (claim, body) = (claim.clone(), body.cloned());
+        _ = self.0.send(Job { claim, body, end });
         ended.await.expect("the test let this attempt panic")
     }
 }
@@ -152,12 +155,14 @@ pub(crate) struct FaultySpool {
     store: Arc<SqliteStore>,
     /// What goes wrong with the next calls to `finish`.
     pub(crate) finish: Mutex<Vec<Fault>>,
-    /// What the next message that is read turns out to be.
-    pub(crate) damaged: Mutex<Option<String>>,
     /// What goes wrong with the next calls to `insert`.
     pub(crate) insert: Mutex<Vec<StoreError>>,
-    /// What goes wrong with the next calls to `unclaim` and `mark_corrupt`.
-    pub(crate) set_back: Mutex<Vec<StoreError>>,
+    /// What goes wrong with the next calls to `claim`.
+    pub(crate) claim: Mutex<Vec<StoreError>>,
+    /// What goes wrong with the next calls to `mark_corrupt`.
+    pub(crate) mark_corrupt: Mutex<Vec<StoreError>>,
+    /// What goes wrong with the next calls to `waiting`.
+    pub(crate) waiting: Mutex<Vec<StoreError>>,
 }
 
 impl FaultySpool {
@@ -166,17 +171,18 @@ impl FaultySpool {
         Self {
             store,
             finish: Mutex::default(),
-            damaged: Mutex::default(),
             insert: Mutex::default(),
-            set_back: Mutex::default(),
+            claim: Mutex::default(),
+            mark_corrupt: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
+}
 
-    /// What goes wrong with the next call to `unclaim` or `mark_corrupt`.
-    fn next_set_back(&self) -> Result<(), StoreError> {
-        let fault = self.set_back.lock().unwrap().pop();
-        fault.map_or(Ok(()), Err)
-    }
+/// What goes wrong with the next call.
+fn next(faults: &Mutex<Vec<StoreError>>) -> Result<(), StoreError> {
+    let fault = faults.lock().unwrap().pop();
+    fault.map_or(Ok(()), Err)
 }
 
 impl Spool for FaultySpool {
@@ -184,7 +190,7 @@ impl Spool for FaultySpool {
         self.store.next_id(now)
     }
 
-    async fn stage(&self, id: QueueId, first: u32, pieces: Vec<Vec<u8>>) -> Result<(), StoreError> {
+    async fn stage(&self, id: QueueId, first: u32, pieces: Body) -> Result<(), StoreError> {
         self.store.stage(id, first, pieces).await
     }
 
@@ -192,28 +198,27 @@ impl Spool for FaultySpool {
         self.store.abandon(id);
     }
 
-    async fn insert(&self, message: NewMessage) -> Result<(), StoreError> {
-        let fault = self.insert.lock().unwrap().pop();
-        match fault {
-            Some(error) => Err(error),
-            None => self.store.insert(message).await,
-        }
+    async fn insert(&self, message: NewMessage) -> Result<Accepted, StoreError> {
+        next(&self.insert)?;
+        self.store.insert(message).await
     }
 
     async fn recover(&self, now: UnixTime) -> Result<Recovered, StoreError> {
         self.store.recover(now).await
     }
 
-    async fn hasten(&self, now: UnixTime, latest: UnixTime) -> Result<u64, StoreError> {
-        self.store.hasten(now, latest).await
+    async fn waiting(
+        &self,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<WaitingPage, StoreError> {
+        next(&self.waiting)?;
+        self.store.waiting(after, limit).await
     }
 
-    async fn claim(&self, now: UnixTime, room: Room) -> Result<Claimed, StoreError> {
-        self.store.claim(now, room).await
-    }
-
-    async fn next_due(&self, room: Room) -> Result<Option<UnixTime>, StoreError> {
-        self.store.next_due(room).await
+    async fn claim(&self, delivery: DeliveryId) -> Result<Claimed, StoreError> {
+        next(&self.claim)?;
+        self.store.claim(delivery).await
     }
 
     async fn finish(&self, end: AttemptEnd) -> Result<Finished, StoreError> {
@@ -229,21 +234,8 @@ impl Spool for FaultySpool {
         }
     }
 
-    async fn unclaim(&self, delivery: DeliveryId, due_at: UnixTime) -> Result<(), StoreError> {
-        self.next_set_back()?;
-        self.store.unclaim(delivery, due_at).await
-    }
-
-    async fn verify(&self, id: QueueId) -> Result<Integrity, StoreError> {
-        let damage = self.damaged.lock().unwrap().take();
-        match damage {
-            Some(what) => Ok(Integrity::Damaged(what)),
-            None => self.store.verify(id).await,
-        }
-    }
-
     async fn mark_corrupt(&self, id: QueueId, what: String) -> Result<(), StoreError> {
-        self.next_set_back()?;
+        next(&self.mark_corrupt)?;
         self.store.mark_corrupt(id, what).await
     }
 
@@ -251,8 +243,8 @@ impl Spool for FaultySpool {
         self.store.piece(id, place).await
     }
 
-    async fn depth(&self) -> Result<Depth, StoreError> {
-        self.store.depth().await
+    fn depth(&self) -> Depth {
+        self.store.depth()
     }
 
     async fn prune(&self, now: UnixTime) -> Result<u64, StoreError> {
@@ -268,26 +260,21 @@ pub(crate) fn new_store() -> (Arc<SqliteStore>, TempDir) {
 }
 
 /// Puts a message into a store, as if it had just been accepted.
-pub(crate) async fn accept(store: &Arc<SqliteStore>, envelope: Envelope, now: UnixTime) -> QueueId {
+pub(crate) async fn accept(
+    store: &Arc<SqliteStore>,
+    envelope: Envelope,
+    now: UnixTime,
+) -> Accepted {
     let mut incoming = Incoming::begin(Arc::clone(store), now);
-    let id = incoming.id();
     incoming.write(MESSAGE).await.unwrap();
     let (route, expires_at) = (Route::default(), now + LIFETIME);
     let deliveries = by_next_hop(&route, &envelope.recipients, now, expires_at);
-    incoming.commit(envelope, now, deliveries).await.unwrap();
-    id
+    incoming.commit(envelope, now, deliveries).await.unwrap()
 }
 
 /// A claim as the store would give it.
 pub(crate) async fn claim_of(store: &Arc<SqliteStore>, envelope: Envelope) -> Claim {
-    accept(store, envelope, START).await;
-    let room = Room {
-        retries: 0,
-        total: 1,
-        per_next_hop: 1,
-        in_progress: vec![],
-    };
-    store.claim(START, room).await.unwrap().claims.remove(0)
+    accept(store, envelope, START).await.claims.remove(0)
 }
 
 /// An envelope; an empty sender is the null path.

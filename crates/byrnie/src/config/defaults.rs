@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::file::DelayWarning;
 use super::file::MetricsListen;
 use super::text::NetworkText;
 use super::text::Size;
@@ -88,11 +89,14 @@ pub(crate) const MX_PORT: u16 = 25;
 /// `delivery.https_port`: RFC 8461, Section 3.3.
 pub(crate) const HTTPS_PORT: u16 = 443;
 
-/// `delivery.max_deliveries`: enough to fill a small provider's line.
-pub(crate) const MAX_DELIVERIES: u32 = 100;
+/// `delivery.max_deliveries`: enough to fill a provider's line.
+pub(crate) const MAX_DELIVERIES: u32 = 200;
 
 /// `delivery.max_deliveries_per_domain`: more is taken for an attack by many hosts.
-pub(crate) const MAX_DELIVERIES_PER_DOMAIN: u32 = 10;
+pub(crate) const MAX_DELIVERIES_PER_DOMAIN: u32 = 20;
+
+/// `delivery.max_slow_deliveries`: with a time-out of 30 seconds, a hundred silent hosts in a second.
+pub(crate) const MAX_SLOW_DELIVERIES: u32 = 4_000;
 
 /// `delivery.max_connections_per_address`: what hosts of many domains take from one relay.
 pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 50;
@@ -128,6 +132,12 @@ pub(crate) const RETRY_FACTOR: f64 = 2.0;
 
 /// `queue.lifetime`: RFC 5321, Section 4.5.4.1.
 pub(crate) const LIFETIME: Span = hours(5 * 24);
+
+/// `queue.delay_warning`: what senders are used to.
+pub(crate) const DELAY_WARNING: DelayWarning = DelayWarning::After(hours(4));
+
+/// `queue.max_handover_size`: some seconds of mail at full rate.
+pub(crate) const MAX_HANDOVER_SIZE: Size = Size(64 << 20);
 
 /// `queue.max_messages`: a spool of this size still starts within seconds.
 pub(crate) const MAX_MESSAGES: u64 = 100_000;

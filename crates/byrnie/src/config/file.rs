@@ -267,10 +267,12 @@ pub(crate) struct Delivery {
     pub(crate) https_port: u16,
     /// Which addresses of a host to try, and in which order.
     pub(crate) addresses: Addresses,
-    /// The most deliveries at once, besides twice as many that wait for slow hosts.
+    /// The most deliveries at once, besides those that wait for slow hosts.
     pub(crate) max_deliveries: u32,
     /// The most deliveries at once to one domain.
     pub(crate) max_deliveries_per_domain: u32,
+    /// The most deliveries at once that wait for slow hosts.
+    pub(crate) max_slow_deliveries: u32,
     /// The most connections at once to one address.
     pub(crate) max_connections_per_address: usize,
     /// The most connections at once to one network, a /24 of IPv4 or a /48 of IPv6.
@@ -294,6 +296,7 @@ impl Default for Delivery {
             addresses: Addresses::PreferIpv6,
             max_deliveries: defaults::MAX_DELIVERIES,
             max_deliveries_per_domain: defaults::MAX_DELIVERIES_PER_DOMAIN,
+            max_slow_deliveries: defaults::MAX_SLOW_DELIVERIES,
             max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
             max_connections_per_network: defaults::MAX_CONNECTIONS_PER_NETWORK,
             connect_timeout: defaults::CONNECT_TIMEOUT,
@@ -332,6 +335,10 @@ pub(crate) struct Queue {
     pub(crate) retry_factor: f64,
     /// When a message that cannot be delivered goes back to its sender.
     pub(crate) lifetime: Span,
+    /// When a sender is told that a message has not been delivered yet.
+    pub(crate) delay_warning: DelayWarning,
+    /// The most memory for messages between their acceptance and their first attempt.
+    pub(crate) max_handover_size: Size,
     /// The most messages in the queue; beyond it messages are refused for the time being.
     pub(crate) max_messages: u64,
     /// The most disk space; beyond it messages are refused for the time being.
@@ -350,11 +357,43 @@ impl Default for Queue {
             retry_max: defaults::RETRY_MAX,
             retry_factor: defaults::RETRY_FACTOR,
             lifetime: defaults::LIFETIME,
+            delay_warning: defaults::DELAY_WARNING,
+            max_handover_size: defaults::MAX_HANDOVER_SIZE,
             max_messages: defaults::MAX_MESSAGES,
             max_size: defaults::MAX_SPOOL_SIZE,
             max_receipts: defaults::MAX_RECEIPTS,
             receipt_lifetime: defaults::RECEIPT_LIFETIME,
         }
+    }
+}
+
+/// A duration, or `"off"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DelayWarning {
+    /// Nobody is told.
+    Off,
+    /// Who sent a message that has waited for so long.
+    After(Span),
+}
+
+impl Serialize for DelayWarning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::After(wait) => serializer.collect_str(wait),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DelayWarning {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse()
+            .map(Self::After)
+            .map_err(|_| de::Error::custom("neither \"off\" nor a duration such as \"4h\""))
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) use changes::Settings;
 pub(crate) use error::ConfigError;
 pub(crate) use file::Addresses;
 pub(crate) use file::DaneWord;
+pub(crate) use file::DelayWarning;
 pub(crate) use file::Dns;
 pub(crate) use file::DnsMode;
 pub(crate) use file::DnsTransport;

@@ -20,6 +20,7 @@ use byrnie_smtp::ServerLimits;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Addresses;
+use crate::config::DelayWarning;
 use crate::config::File;
 use crate::failure::Failure;
 use crate::rules;
@@ -80,9 +81,13 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
                 ..RetrySchedule::default()
             },
             lifetime: file.queue.lifetime.0,
+            delay_warning: match file.queue.delay_warning {
+                DelayWarning::Off => None,
+                DelayWarning::After(wait) => Some(wait.0),
+            },
+            handover_octets_max: file.queue.max_handover_size.0,
             deliveries_max: file.delivery.max_deliveries,
-            // Whoever asks for more at once has the memory for more that wait.
-            slow_deliveries_max: file.delivery.max_deliveries.saturating_mul(2),
+            slow_deliveries_max: file.delivery.max_slow_deliveries,
             deliveries_per_next_hop_max: file.delivery.max_deliveries_per_domain,
             ..QueueConfig::default()
         },

@@ -36,7 +36,6 @@ use byrnie_store::QueueId;
 use byrnie_store::SPILL_OCTETS;
 use byrnie_store::Spool;
 use byrnie_store::StoreError;
-use tokio::sync::Notify;
 
 use crate::Guarantee;
 use crate::Metrics;
@@ -48,6 +47,7 @@ use crate::delivery::Terms;
 use crate::events;
 use crate::metrics::Admitted;
 use crate::metrics::Over;
+use crate::queue::Inlet;
 use crate::rules::promised;
 
 /// How mail is taken in.
@@ -99,8 +99,8 @@ pub(crate) struct Acceptance<S, D, C> {
     pub(crate) route: Arc<Route>,
     /// How long a message may wait in the queue.
     pub(crate) queue: Arc<Current<QueueConfig>>,
-    /// The queue's bell.
-    pub(crate) wake: Arc<Notify>,
+    /// The way into the queue.
+    pub(crate) inlet: Inlet,
 }
 
 impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
@@ -166,7 +166,7 @@ pub(crate) struct IncomingMail<S: Spool> {
     header: HeaderLines,
     metrics: Arc<Metrics>,
     route: Arc<Route>,
-    wake: Arc<Notify>,
+    inlet: Inlet,
 }
 
 impl<S: Spool> IncomingMessage for IncomingMail<S> {
@@ -202,13 +202,16 @@ impl<S: Spool> IncomingMessage for IncomingMail<S> {
             self.received_at,
             self.expires_at,
         );
-        self.body
-            .commit(envelope.clone(), self.received_at, deliveries)
+        let accepted = self
+            .body
+            .commit(envelope, self.received_at, deliveries)
             .await
             .map_err(|why| refusal(&why))?;
-        events::accepted(id, &envelope, size);
+        if let Some(claim) = accepted.claims.first() {
+            events::accepted(id, &claim.envelope, size);
+        }
         self.metrics.accepted(self.over);
-        self.wake.notify_one();
+        self.inlet.accept(accepted);
         Ok(queued(id))
     }
 }
@@ -242,8 +245,7 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
         session: &SessionFacts,
         envelope: Envelope,
     ) -> Result<IncomingMail<S>, Reply> {
-        let depth = self.spool.depth().await.map_err(|why| refusal(&why))?;
-        if depth.messages >= self.config.get().messages_max {
+        if self.spool.depth().messages >= self.config.get().messages_max {
             return Err(refusal(&StoreError::Full));
         }
         let received_at = self.clock.now();
@@ -263,7 +265,7 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
             header: HeaderLines::default(),
             metrics: Arc::clone(&self.metrics),
             route: Arc::clone(&self.route),
-            wake: Arc::clone(&self.wake),
+            inlet: self.inlet.clone(),
         })
     }
 }

@@ -23,15 +23,13 @@ use byrnie_smtp::Envelope;
 use byrnie_smtp::Octets;
 use byrnie_smtp::Reply;
 use byrnie_smtp::TlsDemand;
-use byrnie_store::ListFilter;
+use byrnie_store::Filter;
 use byrnie_store::QueueCommands;
 use byrnie_store::QueueId;
-use byrnie_store::Selection;
 use byrnie_store::Spool;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
 use super::Acceptance;
 use super::AcceptanceConfig;
@@ -43,6 +41,7 @@ use crate::Route;
 use crate::delivery::Decide;
 use crate::delivery::Ruling;
 use crate::delivery::Terms;
+use crate::queue::Inlet;
 use crate::testing::FaultySpool;
 use crate::testing::LIFETIME;
 use crate::testing::MESSAGE;
@@ -116,7 +115,7 @@ async fn recipients_are_grouped_by_domain_and_served_once() {
         "d@[192.0.2.1]",
     ];
     world.hand_over(to(&recipients), MESSAGE).await.unwrap();
-    let listed = world.store.list(ListFilter::default()).await.unwrap();
+    let listed = world.store.list(Filter::default()).await.unwrap();
     let groups: Vec<String> = listed
         .iter()
         .map(|line| format!("{} {}", line.next_hop, line.pending))
@@ -137,7 +136,7 @@ async fn a_loop_is_cut() {
         .hand_over(to(&["a@one.example"]), hops(100).as_bytes())
         .await;
     assert_eq!(code(reply.map(|_| ())), "554 5.4.6");
-    assert_eq!(world.store.depth().await.unwrap().messages, 0);
+    assert_eq!(world.store.depth().messages, 0);
     assert!(
         world
             .hand_over(to(&["a@one.example"]), hops(99).as_bytes())
@@ -190,7 +189,7 @@ async fn a_full_queue_asks_for_the_message_again_later() {
         .unwrap();
     let refused = world.hand_over(to(&["b@one.example"]), MESSAGE).await;
     assert_eq!(code(refused.map(|_| ())), "452 4.3.1");
-    world.store.remove(Selection::All).await.unwrap();
+    world.store.remove(Filter::default()).await.unwrap();
     assert!(
         world
             .hand_over(to(&["c@one.example"]), MESSAGE)
@@ -226,7 +225,7 @@ async fn a_message_that_is_broken_off_never_was() {
         .unwrap();
     incoming.write(MESSAGE).await.unwrap();
     drop(incoming);
-    assert_eq!(world.store.depth().await.unwrap().messages, 0);
+    assert_eq!(world.store.depth().messages, 0);
 }
 
 /// Behaviour rule 35.
@@ -397,7 +396,7 @@ impl World {
                 lifetime: LIFETIME,
                 ..QueueConfig::default()
             })),
-            wake: Arc::new(Notify::new()),
+            inlet: Inlet::new(0).0,
         };
         Self {
             acceptance,
@@ -417,7 +416,7 @@ impl World {
     }
 
     async fn only_id(&self) -> QueueId {
-        self.store.list(ListFilter::default()).await.unwrap()[0].queue_id
+        self.store.list(Filter::default()).await.unwrap()[0].queue_id
     }
 
     async fn stored(&self) -> Envelope {

@@ -4,8 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use byrnie_net::smtp::client::MessageSource;
+use byrnie_store::Body;
 use byrnie_store::QueueId;
 use byrnie_store::Spool;
+use byrnie_store::StoreError;
 
 /// Reads a message out of the store; holds one piece at a time.
 ///
@@ -14,19 +16,23 @@ use byrnie_store::Spool;
 pub(crate) struct StoredBody<S> {
     spool: Arc<S>,
     id: QueueId,
+    /// All pieces, if they are in memory.
+    body: Option<Body>,
     /// The place of the piece after the present one.
     next: u32,
     /// Octets that have not been read yet, in all pieces.
     left: u64,
+    /// The present piece, if it was read from the disk.
     piece: Vec<u8>,
 }
 
 impl<S: Spool> StoredBody<S> {
     /// The message from its first octet on.
-    pub(crate) fn new(spool: Arc<S>, id: QueueId, size: u64) -> Self {
+    pub(crate) fn new(spool: Arc<S>, id: QueueId, size: u64, body: Option<Body>) -> Self {
         Self {
             spool,
             id,
+            body,
             next: 0,
             left: size,
             piece: Vec::new(),
@@ -39,18 +45,34 @@ impl<S: Spool> MessageSource for StoredBody<S> {
         if self.left == 0 {
             return Ok(&[]);
         }
-        let piece = self.spool.piece(self.id, self.next).await;
-        let piece = piece.map_err(io::Error::other)?;
-        let piece = piece.filter(|piece| !piece.is_empty());
-        self.piece = piece.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let length = u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
+        let place = self.next;
+        self.next = place.saturating_add(1);
+        let piece = if let Some(body) = &self.body {
+            let piece = usize::try_from(place).ok().and_then(|at| body.piece(at));
+            piece.unwrap_or_default()
+        } else {
+            let piece = self.spool.piece(self.id, place).await;
+            self.piece = piece.map_err(unread)?.unwrap_or_default();
+            &self.piece
+        };
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.left = self
             .left
             .checked_sub(length)
             .ok_or(io::ErrorKind::InvalidData)?;
-        self.next = self.next.saturating_add(1);
-        Ok(&self.piece)
+        Ok(piece)
     }
+}
+
+/// What it means for the message that a piece could not be read.
+fn unread(error: StoreError) -> io::Error {
+    if let StoreError::Damaged(what) = error {
+        return io::Error::new(io::ErrorKind::InvalidData, what);
+    }
+    io::Error::other(error)
 }
 
 #[cfg(test)]
@@ -98,7 +120,7 @@ mod tests {
             .checked_add_signed(off)
             .unwrap();
         let mut read = Vec::new();
-        let mut body = StoredBody::new(store, id, claimed);
+        let mut body = StoredBody::new(store, id, claimed, None);
         let ended = loop {
             match body.piece().await {
                 Ok([]) => break Ok(()),

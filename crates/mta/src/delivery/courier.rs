@@ -19,11 +19,14 @@ use byrnie_smtp::EnhancedStatus;
 use byrnie_smtp::Reply;
 use byrnie_smtp::ReplyClass;
 use byrnie_store::AttemptOutcome;
+use byrnie_store::Body;
+use byrnie_store::Circumstances;
 use byrnie_store::Claim;
 use byrnie_store::Receipt;
 use tokio::time::Instant;
 
 use super::AddressOrder;
+use super::Content;
 use super::Decide;
 use super::Deliver;
 use super::DownAddresses;
@@ -44,6 +47,7 @@ use crate::Metrics;
 use crate::Route;
 use crate::events;
 use crate::rules::promised;
+use crate::scheduler::Answer;
 
 /// Carries messages to hosts under the decision's requirements.
 pub(crate) struct Courier<D, O, C> {
@@ -68,7 +72,7 @@ pub(crate) struct Courier<D, O, C> {
 }
 
 impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
-    async fn deliver(&self, claim: &Claim) -> Report {
+    async fn deliver(&self, claim: &Claim, body: Option<&Body>) -> Report {
         let started = self.clock.monotonic();
         let terms = Terms {
             demand: claim.envelope.tls_demand,
@@ -82,7 +86,7 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
         self.metrics.decided(decision.verdict, took);
         events::decided(claim, decision);
 
-        let mut attempt = Attempt::new(claim, &ruling);
+        let mut attempt = Attempt::new(claim, body, &ruling);
         match decision.verdict {
             Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, &why(decision)),
             Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, &why(decision)),
@@ -112,6 +116,7 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
         hosts.sort_by_key(|(host, _)| self.is_down(host));
         let is_last_attempt = self.clock.now() >= attempt.claim.expires_at;
         if !is_last_attempt && hosts.first().is_some_and(|(host, _)| self.is_down(host)) {
+            attempt.answer = Answer::Silent;
             return attempt.without_host(AttemptOutcome::Deferred, &down_lately());
         }
         for (host, requirement) in hosts {
@@ -128,7 +133,8 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
                     attempt.passed_over();
                     return attempt.no_host_is_left(decision);
                 }
-                let offered = self.offer.offer(attempt.claim, &target).await;
+                let offering = self.offer.offer(attempt.claim, attempt.body, &target);
+                let offered = offering.await;
                 let tried = offered.addresses();
                 if attempt.offered(host, &target, offered) == Next::Stop {
                     return;
@@ -173,6 +179,7 @@ enum Next {
 /// An attempt while it runs.
 struct Attempt<'a> {
     claim: &'a Claim,
+    body: Option<&'a Body>,
     ruling: &'a Ruling,
     /// What is known about each recipient of the claim.
     fates: Vec<Option<Fate>>,
@@ -182,17 +189,23 @@ struct Attempt<'a> {
     passed: Option<(Option<DomainName>, Failure)>,
     /// Whether every host so far lacked what the message needs.
     all_lack: bool,
+    /// The most that a host made of being asked.
+    answer: Answer,
+    content: Content,
 }
 
 impl<'a> Attempt<'a> {
     /// An attempt at which nothing has happened.
-    fn new(claim: &'a Claim, ruling: &'a Ruling) -> Self {
+    fn new(claim: &'a Claim, body: Option<&'a Body>, ruling: &'a Ruling) -> Self {
         let hosts = &ruling.decision.hosts;
         Self {
             claim,
+            body,
             ruling,
             fates: vec![None; claim.recipients.len()],
             receipts: Vec::new(),
+            answer: Answer::NotAsked,
+            content: Content::Intact,
             passed: None,
             // A host that may be used later might have what the others lack.
             all_lack: hosts.iter().all(|host| host.verdict != HostVerdict::Wait),
@@ -212,7 +225,6 @@ impl<'a> Attempt<'a> {
             }
         });
         let mut receipt = self.receipt(outcome, self.everybody());
-        receipt.reasons.clone_from(&self.ruling.reasons);
         receipt.reason = Some(reply.text());
         self.receipts.push(receipt);
     }
@@ -238,6 +250,7 @@ impl<'a> Attempt<'a> {
             Some(failure) => self.failed(host, target, At::Session(&session), failure),
             // A host that left anybody out without saying why is not asked again at once.
             None => {
+                self.answer = Answer::Answered;
                 self.settle(|| Fate::Deferred(silence(name.clone())));
                 Next::Stop
             }
@@ -252,6 +265,7 @@ impl<'a> Attempt<'a> {
         at: At<'_>,
         failure: Failure,
     ) -> Next {
+        self.answer = self.answer.max(failure.answer);
         let trouble = Trouble {
             reply: failure.reply.clone(),
             host: target.host.clone(),
@@ -263,6 +277,11 @@ impl<'a> Attempt<'a> {
                 (AttemptOutcome::NextHost, Next::Continue)
             }
             FailureClass::Missing => (AttemptOutcome::NextHost, Next::Continue),
+            FailureClass::Damaged => {
+                self.content = Content::Damaged;
+                self.settle(|| Fate::Deferred(trouble.clone()));
+                (AttemptOutcome::Deferred, Next::Stop)
+            }
             FailureClass::Later => {
                 self.settle(|| Fate::Deferred(trouble.clone()));
                 (AttemptOutcome::Deferred, Next::Stop)
@@ -347,7 +366,6 @@ impl<'a> Attempt<'a> {
             Some(_) => {}
             None => {
                 let mut receipt = self.receipt(outcome, self.everybody());
-                receipt.reasons.clone_from(&self.ruling.reasons);
                 receipt.reason = Some(trouble.reply.text());
                 self.receipts.push(receipt);
             }
@@ -392,27 +410,44 @@ impl<'a> Attempt<'a> {
         let Requirement {
             tls, require_tls, ..
         } = &target.requirement;
-        let mut receipt = self.receipt(outcome, recipients);
-        receipt.demanded = Some(tls.strength());
-        receipt.requiretls = *require_tls == RequireTls::Demanded;
-        receipt.reasons = self.ruling.reasons_of(&host.host).to_vec();
-        receipt.host = target.host.clone();
-        match at {
-            At::Unreached(address) => receipt.address = Some(address),
+        let mut reasons = self.ruling.reasons_of(&host.host).to_vec();
+        let (address, tls_receipt) = match at {
+            At::Unreached(address) => (address, None),
             At::Session(session) => {
-                receipt.address = Some(session.address);
-                receipt.tls = session.tls.clone();
                 let fell_back = session.fell_back_after.iter().map(|failure| {
                     format!("TLS failed and nothing demands it, so clear text was used: {failure}")
                 });
-                receipt.reasons.extend(fell_back);
+                reasons.extend(fell_back);
+                (session.address, session.tls.clone())
             }
-        }
-        receipt
+        };
+        let circumstances = Circumstances {
+            demanded: Some(tls.strength()),
+            requiretls: *require_tls == RequireTls::Demanded,
+            reasons,
+            host: target.host.clone(),
+            address: Some(address),
+            tls: tls_receipt,
+        };
+        self.receipt_with(circumstances, outcome, recipients)
     }
 
-    /// A receipt that names no host and no reasons; its time is set at the end.
+    /// A receipt that names no host.
     fn receipt(&self, outcome: AttemptOutcome, recipients: Vec<Mailbox>) -> Receipt {
+        let circumstances = Circumstances {
+            reasons: self.ruling.reasons.clone(),
+            ..Circumstances::default()
+        };
+        self.receipt_with(circumstances, outcome, recipients)
+    }
+
+    /// A receipt; its time is set at the end.
+    fn receipt_with(
+        &self,
+        circumstances: Circumstances,
+        outcome: AttemptOutcome,
+        recipients: Vec<Mailbox>,
+    ) -> Receipt {
         Receipt {
             queue_id: self.claim.queue_id,
             next_hop: self.claim.next_hop.clone(),
@@ -420,12 +455,7 @@ impl<'a> Attempt<'a> {
             at: self.claim.received_at,
             outcome,
             recipients,
-            demanded: None,
-            requiretls: false,
-            reasons: Vec::new(),
-            host: None,
-            address: None,
-            tls: None,
+            circumstances: Arc::new(circumstances),
             reply: None,
             reason: None,
         }
@@ -447,6 +477,8 @@ impl<'a> Attempt<'a> {
             // Only ever raised: a decision that knows of no promise says nothing about strength.
             floor: self.claim.floor.max(self.ruling.decision.floor()),
             receipts,
+            answer: self.answer,
+            content: self.content,
         }
     }
 }

@@ -23,6 +23,7 @@ use byrnie_policy::Requirement;
 use byrnie_policy::Strength;
 use byrnie_smtp::Reply;
 use byrnie_smtp::TlsDemand;
+use byrnie_store::Body;
 use byrnie_store::Claim;
 use byrnie_store::Receipt;
 use byrnie_store::TlsReceipt;
@@ -31,11 +32,14 @@ pub(crate) use self::courier::Courier;
 pub(crate) use self::down::DownAddresses;
 pub(crate) use self::offer::SmtpOffer;
 pub use self::order::AddressOrder;
+use crate::scheduler::Answer;
 
 /// Tries a delivery.
 pub(crate) trait Deliver: Send + Sync + 'static {
     /// Tries it once, at every host that may serve.
-    fn deliver(&self, claim: &Claim) -> impl Future<Output = Report> + Send;
+    ///
+    /// The body is there if it is in memory; else it is in the store.
+    fn deliver(&self, claim: &Claim, body: Option<&Body>) -> impl Future<Output = Report> + Send;
 }
 
 /// What an attempt came to.
@@ -47,6 +51,19 @@ pub(crate) struct Report {
     pub(crate) floor: Option<Strength>,
     /// One for each host that was tried; one without a host if there was none to try.
     pub(crate) receipts: Vec<Receipt>,
+    /// What the hosts made of being asked.
+    pub(crate) answer: Answer,
+    /// Whether the message could be read.
+    pub(crate) content: Content,
+}
+
+/// Whether a message could be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Content {
+    /// It could, as far as it was.
+    Intact,
+    /// What is on disk is not what was accepted.
+    Damaged,
 }
 
 /// What happened to one recipient.
@@ -129,7 +146,12 @@ pub(crate) struct Terms {
 pub(crate) trait Offer: Send + Sync + 'static {
     /// Connects to the first address of a host that answers, and offers the message there for all
     /// recipients of the claim.
-    fn offer(&self, claim: &Claim, target: &Target) -> impl Future<Output = Offered> + Send;
+    fn offer(
+        &self,
+        claim: &Claim,
+        body: Option<&Body>,
+        target: &Target,
+    ) -> impl Future<Output = Offered> + Send;
 }
 
 /// One host, and what must hold there.
@@ -174,6 +196,8 @@ pub(crate) struct Failure {
     pub(crate) class: FailureClass,
     /// What to tell the sender: the host's own reply, or ours.
     pub(crate) reply: Reply,
+    /// What the host made of being asked.
+    pub(crate) answer: Answer,
 }
 
 /// What follows from a failure: behaviour rule 43.
@@ -189,4 +213,6 @@ pub(crate) enum FailureClass {
     Later,
     /// Give up.
     GiveUp,
+    /// The message cannot be read any more: put it aside.
+    Damaged,
 }

@@ -1,5 +1,6 @@
 //! Offers over SMTP.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::ReplyClass;
 use byrnie_smtp::Transaction;
 use byrnie_smtp::Unsupported;
+use byrnie_store::Body;
 use byrnie_store::Claim;
 use byrnie_store::Spool;
 use byrnie_store::TlsReceipt;
@@ -34,6 +36,7 @@ use super::Target;
 use super::body::StoredBody;
 use crate::Metrics;
 use crate::metrics::Over;
+use crate::scheduler::Answer;
 
 /// Offers messages over SMTP.
 pub(crate) struct SmtpOffer<S, C> {
@@ -48,7 +51,7 @@ pub(crate) struct SmtpOffer<S, C> {
 }
 
 impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
-    async fn offer(&self, claim: &Claim, target: &Target) -> Offered {
+    async fn offer(&self, claim: &Claim, body: Option<&Body>, target: &Target) -> Offered {
         let Target {
             host,
             addresses,
@@ -62,7 +65,7 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
                 session: None,
             };
         };
-        let session = match self.send_to_all(claim, lease).await {
+        let session = match self.send_to_all(claim, body, lease).await {
             Ok(session) => Some(session),
             Err(Closed(lease)) => {
                 self.metrics.replaced();
@@ -71,7 +74,7 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
                 unreached.extend(self.failures(reached.failed));
                 match reached.lease {
                     // A new connection is never found to have been closed before.
-                    Some(lease) => self.send_to_all(claim, lease).await.ok(),
+                    Some(lease) => self.send_to_all(claim, body, lease).await.ok(),
                     None => None,
                 }
             }
@@ -94,7 +97,12 @@ impl<S: Spool, C: Clock> SmtpOffer<S, C> {
     }
 
     /// Sends the message as often as it takes to name all recipients.
-    async fn send_to_all(&self, claim: &Claim, mut lease: Lease) -> Result<Session, Closed> {
+    async fn send_to_all(
+        &self,
+        claim: &Claim,
+        body: Option<&Body>,
+        mut lease: Lease,
+    ) -> Result<Session, Closed> {
         let channel = lease.channel();
         self.down.answered(channel.address);
         let mut session = Session {
@@ -121,8 +129,9 @@ impl<S: Spool, C: Clock> SmtpOffer<S, C> {
             }
             let recipients = group.iter().map(|one| one.mailbox.clone()).collect();
             let transaction = transaction(claim, recipients);
-            let body = StoredBody::new(Arc::clone(&self.spool), claim.queue_id, claim.size);
-            match lease.send(transaction, body).await {
+            let spool = Arc::clone(&self.spool);
+            let message = StoredBody::new(spool, claim.queue_id, claim.size, body.cloned());
+            match lease.send(transaction, message).await {
                 Ok(outcome) => {
                     let said = outcome.recipients.into_iter().map(|(_, reply)| Some(reply));
                     session.replies.extend(said);
@@ -180,6 +189,9 @@ fn tls_receipt(facts: &TlsFacts) -> TlsReceipt {
 fn failure(error: &AttemptError) -> Failure {
     let class = match (&error.fault, error.retry_class()) {
         (AttemptFault::Unsupported(Unsupported::RequireTls), _) => FailureClass::Missing,
+        (AttemptFault::Message(ErrorKind::InvalidData | ErrorKind::UnexpectedEof), _) => {
+            FailureClass::Damaged
+        }
         (_, RetryClass::NextHost) => FailureClass::NextHost,
         (_, RetryClass::SecurityDefer) => FailureClass::Security,
         (_, RetryClass::Defer) => FailureClass::Later,
@@ -190,11 +202,14 @@ fn failure(error: &AttemptError) -> Failure {
             reply.class() == ReplyClass::TransientFailure
         }
         FailureClass::GiveUp => reply.class() == ReplyClass::PermanentFailure,
-        FailureClass::Security | FailureClass::Missing => false,
+        FailureClass::Security | FailureClass::Missing | FailureClass::Damaged => false,
     });
     let ours = || {
         let code = match class {
-            FailureClass::NextHost | FailureClass::Later | FailureClass::Security => 451,
+            FailureClass::NextHost
+            | FailureClass::Later
+            | FailureClass::Security
+            | FailureClass::Damaged => 451,
             FailureClass::Missing | FailureClass::GiveUp => 550,
         };
         Reply::new(code, error.status(), error.to_string())
@@ -202,6 +217,27 @@ fn failure(error: &AttemptError) -> Failure {
     Failure {
         class,
         reply: said.cloned().unwrap_or_else(ours),
+        answer: answer(error, class),
+    }
+}
+
+/// What a host made of being asked, if that came to nothing.
+fn answer(error: &AttemptError, class: FailureClass) -> Answer {
+    match (class, error.reply()) {
+        (_, Some(reply)) if reply.code == CLOSING => Answer::Busy,
+        (FailureClass::NextHost, Some(reply)) if reply.class() == ReplyClass::TransientFailure => {
+            Answer::Busy
+        }
+        (FailureClass::NextHost, None) => Answer::Silent,
+        (FailureClass::Damaged, _) => Answer::NotAsked,
+        (
+            FailureClass::NextHost
+            | FailureClass::Security
+            | FailureClass::Missing
+            | FailureClass::Later
+            | FailureClass::GiveUp,
+            _,
+        ) => Answer::Answered,
     }
 }
 
@@ -212,8 +248,12 @@ fn connection_ended() -> Failure {
     Failure {
         class: FailureClass::Later,
         reply: Reply::new(451, status, text),
+        answer: Answer::Answered,
     }
 }
+
+/// The reply of a host that ends the connection: RFC 5321, Section 3.8.
+const CLOSING: u16 = 421;
 
 /// Recipients of one transaction: RFC 5321, Section 4.5.3.1.8 lets hosts refuse more.
 const RECIPIENTS_PER_TRANSACTION_MAX: usize = 100;

@@ -23,6 +23,7 @@ use byrnie_policy::TlsRequirement;
 use byrnie_policy::Verdict;
 use byrnie_smtp::TlsDemand;
 use byrnie_store::AttemptOutcome;
+use byrnie_store::Body;
 use byrnie_store::Claim;
 
 use super::AddressOrder;
@@ -44,6 +45,7 @@ use crate::Guarantee;
 use crate::Metrics;
 use crate::Route;
 use crate::SmartHost;
+use crate::scheduler::Answer;
 use crate::testing::TestClock;
 use crate::testing::claim_of;
 use crate::testing::envelope;
@@ -67,8 +69,8 @@ async fn the_first_host_that_serves_gets_the_message() {
     assert_eq!(world.tried(), ["192.0.2.1"]);
     let receipt = &report.receipts[0];
     assert_eq!(receipt.outcome, AttemptOutcome::Delivered);
-    assert_eq!(receipt.host, Some(name("mx1.example")));
-    assert_eq!(receipt.demanded, Some(Strength::MtaSts));
+    assert_eq!(receipt.circumstances.host, Some(name("mx1.example")));
+    assert_eq!(receipt.circumstances.demanded, Some(Strength::MtaSts));
     assert_eq!(receipt.reply, Some(reply("250 2.0.0 ok")));
 }
 
@@ -215,7 +217,7 @@ async fn a_decision_without_hosts_defers_or_bounces_at_once() {
         let report = world.deliver("one.example").await;
         assert!(fates(&report).starts_with(expected), "{}", fates(&report));
         assert_eq!(report.receipts.len(), 1);
-        assert_eq!(report.receipts[0].host, None);
+        assert_eq!(report.receipts[0].circumstances.host, None);
         assert!(world.tried().is_empty());
     }
 }
@@ -291,7 +293,7 @@ async fn each_recipient_gets_its_own_answer() {
             "d@one.example",
         ])
         .await;
-    let report = world.courier.deliver(&claim).await;
+    let report = world.courier.deliver(&claim, None).await;
     assert_eq!(
         fates(&report),
         "delivered, bounced 550 5.1.1 unknown, deferred 450 4.2.0 later, delivered"
@@ -326,7 +328,7 @@ async fn recipients_that_were_answered_are_not_offered_to_the_next_host() {
         )
         .offers("192.0.2.1", partly);
     let claim = world.claim(&["a@one.example", "b@one.example"]).await;
-    let report = world.courier.deliver(&claim).await;
+    let report = world.courier.deliver(&claim, None).await;
     assert_eq!(fates(&report), "delivered, deferred 451 4.4.2 gone");
     assert_eq!(world.tried(), ["192.0.2.1"]);
 }
@@ -343,7 +345,7 @@ async fn the_floor_is_raised_and_never_lowered() {
         (Some(Strength::Dane), Strength::Dane),
     ] {
         claim.floor = before;
-        let report = world.courier.deliver(&claim).await;
+        let report = world.courier.deliver(&claim, None).await;
         assert_eq!(report.floor, Some(after));
         let (_, terms) = world.asked().pop().unwrap();
         assert_eq!(terms.floor, before);
@@ -354,7 +356,7 @@ async fn the_floor_is_raised_and_never_lowered() {
     };
     let world = World::new().without_hosts("one.example", Verdict::Wait, reason);
     claim.floor = Some(Strength::Dane);
-    let report = world.courier.deliver(&claim).await;
+    let report = world.courier.deliver(&claim, None).await;
     assert_eq!(report.floor, Some(Strength::Dane));
 }
 
@@ -395,8 +397,8 @@ async fn the_message_and_its_sender_have_their_say() {
     let sender = Guarantee::SenderDomain(name("origin.example"));
     world.courier.guarantees.replace(vec![sender]);
     let mut claim = world.claim(&["a@one.example"]).await;
-    claim.envelope.tls_demand = TlsDemand::RequireTls;
-    world.courier.deliver(&claim).await;
+    Arc::make_mut(&mut claim.envelope).tls_demand = TlsDemand::RequireTls;
+    world.courier.deliver(&claim, None).await;
     let expected = Terms {
         demand: TlsDemand::RequireTls,
         floor: None,
@@ -461,14 +463,14 @@ async fn mail_waits_while_no_host_answers_but_is_tried_at_the_end_of_its_time() 
         .accepts("192.0.2.1");
     world.goes_down("192.0.2.1");
     let mut claim = world.claim(&["a@one.example"]).await;
-    let report = world.courier.deliver(&claim).await;
+    let report = world.courier.deliver(&claim, None).await;
     assert!(fates(&report).starts_with("deferred 451 4.4.1"));
     assert_eq!(report.receipts[0].outcome, AttemptOutcome::Deferred);
     assert_eq!(report.floor, Some(Strength::MtaSts));
     assert!(world.tried().is_empty());
 
     claim.expires_at = world.courier.clock.now();
-    let report = world.courier.deliver(&claim).await;
+    let report = world.courier.deliver(&claim, None).await;
     assert_eq!(fates(&report), "delivered");
     let demanded = &world.offer.targets.lock().unwrap()[0].requirement.tls;
     assert_eq!(demanded.strength(), Strength::MtaSts);
@@ -484,7 +486,7 @@ async fn clear_text_after_a_failure_of_tls_is_kept_in_the_receipt() {
         .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
         .offers("192.0.2.1", offered);
     let report = world.deliver("one.example").await;
-    let reasons = report.receipts[0].reasons.join(" ");
+    let reasons = report.receipts[0].circumstances.reasons.join(" ");
     assert!(reasons.contains("no common cipher suite"), "{reasons}");
 }
 
@@ -518,7 +520,7 @@ struct TestOffer {
 }
 
 impl Offer for Arc<TestOffer> {
-    async fn offer(&self, _: &Claim, target: &Target) -> Offered {
+    async fn offer(&self, _: &Claim, _: Option<&Body>, target: &Target) -> Offered {
         self.targets.lock().unwrap().push(target.clone());
         let takes = *self.takes.lock().unwrap();
         tokio::time::sleep(takes).await;
@@ -622,7 +624,7 @@ impl World {
 
     async fn deliver(&self, domain: &str) -> Report {
         let claim = self.claim(&[&format!("a@{domain}")]).await;
-        self.courier.deliver(&claim).await
+        self.courier.deliver(&claim, None).await
     }
 
     fn tried(&self) -> Vec<String> {
@@ -662,6 +664,14 @@ fn failure(class: FailureClass, text: &str) -> Failure {
     Failure {
         class,
         reply: reply(text),
+        answer: match class {
+            FailureClass::NextHost => Answer::Silent,
+            FailureClass::Later => Answer::Busy,
+            FailureClass::Damaged => Answer::NotAsked,
+            FailureClass::Security | FailureClass::Missing | FailureClass::GiveUp => {
+                Answer::Answered
+            }
+        },
     }
 }
 

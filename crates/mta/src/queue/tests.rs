@@ -5,28 +5,36 @@ use std::time::Duration;
 
 use byrnie_base::UnixTime;
 use byrnie_policy::Strength;
+use byrnie_smtp::Envelope;
 use byrnie_smtp::Reply;
+use byrnie_smtp::ReversePath;
 use byrnie_smtp::TlsDemand;
+use byrnie_store::Accepted;
 use byrnie_store::DeliveryState;
-use byrnie_store::ListFilter;
+use byrnie_store::Filter;
 use byrnie_store::Listed;
 use byrnie_store::QueueCommands;
 use byrnie_store::QueueId;
-use byrnie_store::Selection;
 use byrnie_store::Spool;
-use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time;
 
+use super::Inlet;
+use super::Live;
+use super::Loading;
 use super::Queue;
 use super::QueueConfig;
+use super::QueueHandle;
+use super::QueueParts;
 use super::RetrySchedule;
+use super::StoreHealth;
+use super::scheduler::Answer;
 use crate::bounce::Bouncer;
+use crate::delivery::Content;
 use crate::delivery::Fate;
 use crate::delivery::Report;
 use crate::delivery::Trouble;
@@ -57,7 +65,7 @@ async fn what_is_delivered_leaves_the_queue() {
 
 #[tokio::test]
 async fn what_is_deferred_comes_back_after_growing_waits() {
-    let mut world = World::new();
+    let mut world = World::with(|config| config.delay_warning = None);
     world.accept(&["a@one.example"]).await;
     let mut waits = Vec::new();
     for attempt in 1..=8 {
@@ -96,7 +104,6 @@ async fn a_clock_that_is_set_back_puts_nothing_off() {
     world.jobs.next().await.end(deferred(1));
     world.until_deferred(1).await;
     world.clock.set_back(Duration::from_secs(86_400));
-    world.wake.notify_one();
     world.jobs.next().await.end(deferred(1));
     world.until_deferred(2).await;
 
@@ -109,7 +116,7 @@ async fn a_clock_that_is_set_back_puts_nothing_off() {
 
 #[tokio::test]
 async fn at_the_end_of_its_time_a_message_goes_back() {
-    let mut world = World::new();
+    let mut world = World::with(|config| config.delay_warning = None);
     world.accept(&["a@one.example"]).await;
     world.pass(LIFETIME - Duration::from_secs(60));
     world.jobs.next().await.end(deferred(1));
@@ -178,8 +185,7 @@ async fn a_bounce_tells_no_more_than_the_message_allows() {
         let mut world = World::new();
         let mut envelope = envelope("sender@origin.example", &["a@one.example"]);
         envelope.tls_demand = demand;
-        accept(&world.store, envelope, START).await;
-        world.wake.notify_one();
+        world.accept_envelope(envelope).await;
         world.jobs.next().await.end(report(vec![bounced_fate()]));
         let bounce = world.jobs.next().await;
         let text = world.text(bounce.claim.queue_id).await;
@@ -209,8 +215,9 @@ async fn two_domains_of_one_message_go_their_own_ways() {
 #[tokio::test]
 async fn a_bounce_of_a_bounce_is_dropped() {
     let mut world = World::new();
-    accept(&world.store, envelope("", &["a@one.example"]), START).await;
-    world.wake.notify_one();
+    world
+        .accept_envelope(envelope("", &["a@one.example"]))
+        .await;
     world.jobs.next().await.end(report(vec![bounced_fate()]));
     world.until_empty().await;
     assert!(world.jobs.is_idle());
@@ -246,31 +253,42 @@ async fn no_more_is_in_progress_than_there_is_room_for() {
     let mut world = World::with(|config| {
         config.deliveries_max = 3;
         config.deliveries_per_next_hop_max = 2;
+        config.slow_deliveries_max = 0;
     });
-    for _ in 0..4 {
-        world.accept_quietly(&["a@busy.example"]).await;
-    }
-    world.accept_quietly(&["b@other.example"]).await;
-    world.accept_quietly(&["c@third.example"]).await;
-    world.wake.notify_one();
+    world.until_live(|live| live.loading == Loading::Done).await;
+    let waiting = [
+        world.accept_quietly("a@busy.example").await,
+        world.accept_quietly("a@busy.example").await,
+        world.accept_quietly("a@busy.example").await,
+        world.accept_quietly("a@busy.example").await,
+        world.accept_quietly("b@other.example").await,
+        world.accept_quietly("c@third.example").await,
+    ];
+    waiting.into_iter().for_each(|one| world.inlet.accept(one));
     let mut jobs = Vec::new();
     for _ in 0..3 {
         jobs.push(world.jobs.next().await);
     }
+    // Each next hop has its turn before one has a second.
     assert_eq!(
         hops(&jobs),
-        ["busy.example", "busy.example", "other.example"]
+        ["busy.example", "other.example", "third.example"]
     );
     assert!(world.jobs.is_idle());
 
-    // With its place free again, but not that of the busy one, only the third may go.
-    jobs.remove(2).end(delivered(1));
-    jobs.push(world.jobs.next().await);
+    for _ in 0..2 {
+        jobs.remove(1).end(delivered(1));
+        jobs.insert(1, world.jobs.next().await);
+        jobs.sort_by_key(|job| job.claim.next_hop.to_string());
+    }
     assert_eq!(
         hops(&jobs),
         ["busy.example", "busy.example", "third.example"]
     );
     jobs.remove(2).end(delivered(1));
+    // There is a place, but not for the busy one.
+    world.until_live(|live| live.counts.in_progress == 2).await;
+    assert!(world.jobs.is_idle());
     jobs.remove(0).end(delivered(1));
     assert_eq!(hops(&[world.jobs.next().await]), ["busy.example"]);
     assert!(world.jobs.is_idle());
@@ -278,8 +296,11 @@ async fn no_more_is_in_progress_than_there_is_room_for() {
 
 #[tokio::test]
 async fn retries_leave_room_for_first_attempts() {
-    let mut world = World::with(|config| config.deliveries_max = 4);
-    for number in 0..6 {
+    let mut world = World::with(|config| {
+        config.deliveries_max = 8;
+        config.slow_deliveries_max = 0;
+    });
+    for number in 0..10 {
         world.accept(&[&format!("a@dead{number}.example")]).await;
         world.jobs.next().await.end(deferred(1));
         world
@@ -287,13 +308,18 @@ async fn retries_leave_room_for_first_attempts() {
             .await;
     }
     world.pass(Duration::from_secs(300));
-    let retries = [world.jobs.next().await, world.jobs.next().await];
-    assert!(retries.iter().all(|job| job.claim.attempt == 2));
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(world.jobs.next().await);
+    }
+    assert!(jobs.iter().all(|job| job.claim.attempt == 2));
     for name in ["alive", "lively"] {
         world.accept(&[&format!("b@{name}.example")]).await;
         let job = world.jobs.next().await;
-        assert_eq!(hops(&[job]), [format!("{name}.example")]);
+        assert_eq!(job.claim.next_hop.to_string(), format!("{name}.example"));
+        jobs.push(job);
     }
+    world.until_live(|live| live.counts.waiting == 6).await;
     assert!(world.jobs.is_idle());
 }
 
@@ -305,21 +331,166 @@ async fn slow_attempts_make_room_up_to_a_bound() {
         config.slow_after = Duration::ZERO;
     });
     for number in 0..6 {
-        world
-            .accept_quietly(&[&format!("a@dead{number}.example")])
-            .await;
+        world.accept(&[&format!("a@dead{number}.example")]).await;
     }
-    world.wake.notify_one();
     let mut slow = Vec::new();
     for _ in 0..5 {
         slow.push(world.jobs.next().await);
     }
-    let is_active = |line: &&Listed| line.state == DeliveryState::Active;
-    let lines = world.until(|lines| lines.len() == 6).await;
-    assert_eq!(lines.iter().filter(is_active).count(), 5);
+    let live = world.live().await;
+    assert_eq!((live.counts.deliveries, live.counts.in_progress), (6, 5));
+    assert_eq!(live.active.len(), 5);
     assert!(world.jobs.is_idle());
     slow.remove(0).end(delivered(1));
     world.jobs.next().await;
+}
+
+#[tokio::test]
+async fn a_next_hop_whose_hosts_are_silent_is_left_alone_for_a_while() {
+    let mut world = World::new();
+    for _ in 0..5 {
+        world.accept(&["a@silent.example"]).await;
+    }
+    let first = [world.jobs.next().await, world.jobs.next().await];
+    first.into_iter().for_each(|job| job.end(silent(1)));
+    let live = world
+        .until_live(|live| live.counts.deferred == 2 && live.counts.waiting == 3)
+        .await;
+    let lane = &live.lanes[0];
+    assert!(lane.closed_until.is_some_and(|until| until > world.now()));
+    assert_eq!(lane.trouble.as_deref(), Some("450 4.2.0 greylisted"));
+    assert!(world.jobs.is_idle());
+
+    // Then one is tried, and once a host has answered the others follow.
+    world.pass(Duration::from_secs(67));
+    let probe = world.jobs.next().await;
+    assert_eq!(probe.claim.attempt, 1);
+    world.until_live(|live| live.counts.in_progress == 1).await;
+    assert!(world.jobs.is_idle());
+    probe.end(delivered(1));
+    for _ in 0..2 {
+        world.jobs.next().await.end(delivered(1));
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_silent_next_hop_goes_back_at_the_end_of_its_time() {
+    let mut world = World::with(|config| config.delay_warning = None);
+    for _ in 0..5 {
+        world.accept(&["a@silent.example"]).await;
+    }
+    let first = [world.jobs.next().await, world.jobs.next().await];
+    first.into_iter().for_each(|job| job.end(silent(1)));
+    // Another one is tried once in a while; the last one is not.
+    for (deferred, wait) in [(2, 70), (3, 140)] {
+        let settled = |live: &Live| live.counts.deferred == deferred && live.recording == 0;
+        world.until_live(settled).await;
+        world.pass(Duration::from_secs(wait));
+        world.jobs.next().await.end(silent(1));
+    }
+    world.until_live(|live| live.counts.deferred == 4).await;
+    world.pass(LIFETIME);
+    let mut bounced = 0;
+    while bounced < 5 {
+        let job = world.jobs.next().await;
+        if job.claim.next_hop.to_string() == "origin.example" {
+            bounced += 1;
+            job.end(delivered(1));
+        } else {
+            job.end(silent(1));
+        }
+    }
+    world.until_empty().await;
+}
+
+#[tokio::test]
+async fn a_sender_is_told_once_that_a_message_takes_long() {
+    let mut world = World::new();
+    world.accept(&["a@one.example", "b@one.example"]).await;
+    let mut attempts = 0;
+    let warning = loop {
+        let job = world.jobs.next().await;
+        if job.claim.next_hop.to_string() == "origin.example" {
+            break job;
+        }
+        attempts += 1;
+        job.end(deferred(2));
+        let line = world.until_deferred(attempts).await;
+        world.pass(line.next_attempt_at.unwrap().since(world.now()));
+    };
+    // 5, 10, 20, 40, 80, 160 minutes: the seventh attempt is the first past four hours.
+    assert_eq!(attempts, 7);
+    assert_eq!(warning.claim.envelope.reverse_path, ReversePath::Null);
+    let text = world.text(warning.claim.queue_id).await;
+    let facts = "Final-Recipient: rfc822; b@one.example\r\nAction: delayed\r\nStatus: 4.2.0\r\n";
+    assert!(text.contains(facts), "{text}");
+    assert!(text.contains("Will-Retry-Until: "), "{text}");
+    warning.end(deferred(1));
+
+    // Neither again, also by the next daemon, nor about the warning itself.
+    let mut world = world.restart().await;
+    for _ in 0..6 {
+        world.pass(Duration::from_secs(6 * 3_600));
+        for _ in 0..2 {
+            let job = world.jobs.next().await;
+            let recipients = job.claim.recipients.len();
+            job.end(deferred(recipients));
+        }
+        world.until_live(|live| live.counts.deferred == 2).await;
+    }
+    assert_eq!(world.lines().await.len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_is_warned_where_warnings_are_off() {
+    let mut world = World::with(|config| config.delay_warning = None);
+    world.accept(&["a@one.example"]).await;
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(1).await;
+    world.pass(LIFETIME / 2);
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(2).await;
+    assert_eq!(world.lines().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_first_attempt_has_the_message_in_memory_as_far_as_there_is_room() {
+    let mut world = World::with(|config| config.handover_octets_max = 2_000);
+    let mut given = Vec::new();
+    for _ in 0..3 {
+        world.accept(&["a@one.example"]).await;
+        given.push(world.live().await.handed_over_octets);
+    }
+    assert!(
+        given[0] > 0 && given[1] == given[0] * 2 && given[2] == given[1],
+        "{given:?}"
+    );
+    let mut in_memory = Vec::new();
+    world.pass(Duration::ZERO);
+    let mut jobs = vec![world.jobs.next().await, world.jobs.next().await];
+    in_memory.extend(jobs.iter().map(|job| job.claim.queue_id));
+    jobs.remove(0).end(delivered(1));
+    let third = world.jobs.next().await;
+    assert!(!in_memory.contains(&third.claim.queue_id));
+    third.end(delivered(1));
+    jobs.remove(0).end(delivered(1));
+    world.until_empty().await;
+    world.until_live(|live| live.handed_over_octets == 0).await;
+}
+
+#[tokio::test]
+async fn what_was_delivered_and_put_off_and_given_up_is_counted() {
+    let mut world = World::new();
+    world
+        .accept(&["a@one.example", "b@one.example", "c@one.example"])
+        .await;
+    let fates = vec![delivered_fate(), deferred_fate(), bounced_fate()];
+    world.jobs.next().await.end(report(fates));
+    world.jobs.next().await.end(delivered(1));
+    let live = world.until_live(|live| live.totals.delivered == 2).await;
+    let totals = live.totals;
+    assert_eq!((totals.accepted, totals.attempts), (2, 2));
+    assert_eq!((totals.deferred, totals.bounced), (1, 1));
 }
 
 #[tokio::test]
@@ -354,40 +525,67 @@ async fn a_restart_goes_on_where_the_last_daemon_ended() {
 }
 
 #[tokio::test]
-async fn commands_from_outside_are_noticed() {
+async fn changes_by_people_are_noticed() {
     let mut world = World::new();
-    let commands =
-        SqliteStore::attach(SqliteOptions::in_directory(world.directory.path())).unwrap();
     let id = world.accept(&["a@one.example"]).await;
     world.jobs.next().await.end(deferred(1));
     world.until_deferred(1).await;
+    let filter = Filter {
+        ids: vec![id],
+        ..Filter::default()
+    };
 
-    commands
-        .retry(Selection::Message(id), world.now())
+    let due = world
+        .store
+        .retry(filter.clone(), world.now())
         .await
         .unwrap();
+    world.handle.due(due);
     let job = world.jobs.next().await;
     assert_eq!(job.claim.attempt, 2);
     // A hold that comes while an attempt is made counts once it has failed.
-    commands.hold(Selection::Message(id)).await.unwrap();
+    let held = world.store.hold(filter.clone()).await.unwrap();
+    world.handle.withdrawn(held);
     job.end(deferred(1));
     world
-        .until(|lines| lines.iter().all(|line| line.state == DeliveryState::Hold))
+        .until(|lines| lines.iter().all(|line| line.attempts == 2))
         .await;
+    world.until_live(|live| live.counts.deliveries == 0).await;
+    assert_eq!(world.lines().await[0].state, DeliveryState::Hold);
     world.pass(LIFETIME / 2);
     world.accept(&["b@two.example"]).await;
     world.jobs.next().await.end(delivered(1));
     assert!(world.jobs.is_idle());
 
-    commands
-        .release(Selection::Message(id), world.now())
+    let due = world
+        .store
+        .release(filter.clone(), world.now())
         .await
         .unwrap();
+    world.handle.due(due);
     let job = world.jobs.next().await;
     assert_eq!(job.claim.attempt, 3);
-    commands.remove(Selection::Message(id)).await.unwrap();
+    let removed = world.store.remove(filter).await.unwrap();
+    world.handle.withdrawn(removed);
     job.end(deferred(1));
     world.until_empty().await;
+}
+
+/// Whatever order the queue hears of things in: what is on disk counts.
+#[tokio::test]
+async fn what_was_held_or_removed_is_not_tried_even_if_nobody_says_so() {
+    let mut world = World::new();
+    let id = world.accept(&["a@one.example"]).await;
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(1).await;
+    let filter = Filter {
+        ids: vec![id],
+        ..Filter::default()
+    };
+    world.store.hold(filter).await.unwrap();
+    world.pass(Duration::from_secs(300));
+    world.until_live(|live| live.counts.deliveries == 0).await;
+    assert!(world.jobs.is_idle());
 }
 
 #[tokio::test]
@@ -413,7 +611,7 @@ async fn a_shutdown_lets_attempts_end() {
 }
 
 #[tokio::test]
-async fn a_shutdown_gives_back_what_does_not_end() {
+async fn a_shutdown_breaks_off_what_does_not_end() {
     let mut world = World::with(|config| {
         config.shutdown_wait_max = Duration::from_millis(10);
     });
@@ -426,7 +624,8 @@ async fn a_shutdown_gives_back_what_does_not_end() {
         .unwrap();
     let lines = world.lines().await;
     assert_eq!(lines[0].state, DeliveryState::Incoming);
-    assert_eq!(lines[0].next_attempt_at, Some(world.now()));
+    let mut world = world.restart().await;
+    assert_eq!(world.jobs.next().await.claim.attempt, 1);
 }
 
 #[tokio::test]
@@ -434,44 +633,80 @@ async fn an_attempt_that_panics_is_made_again() {
     let mut world = World::new();
     world.accept(&["a@one.example"]).await;
     world.jobs.next().await.panic();
-    world
-        .until(|lines| {
-            lines
-                .iter()
-                .all(|line| line.state == DeliveryState::Incoming)
-        })
-        .await;
+    let live = world.until_live(|live| live.counts.deferred == 1).await;
+    assert_eq!((live.counts.in_progress, live.recording), (0, 0));
     world.pass(Duration::from_secs(1));
     assert_eq!(world.jobs.next().await.claim.attempt, 1);
 }
 
+/// While the store does not take what came of one attempt, no other is begun, and nothing is lost.
 #[tokio::test]
-async fn a_busy_store_leaves_no_delivery_behind_that_nobody_works_on() {
+async fn a_failing_store_holds_back_new_attempts() {
     let mut world = World::new();
     world.accept(&["a@one.example"]).await;
     let job = world.jobs.next().await;
-    *world.faulty.set_back.lock().unwrap() = vec![StoreError::Busy, StoreError::Full];
-    job.panic();
-    world
-        .until(|lines| lines[0].state == DeliveryState::Incoming)
-        .await;
-    world.pass(Duration::from_secs(1));
+    *world.faulty.finish.lock().unwrap() = vec![Fault::Fails; 40];
+    job.end(deferred(1));
+    let failing = |live: &Live| live.store == StoreHealth::Failing && live.recording == 1;
+    world.until_live(failing).await;
+    world.accept(&["b@two.example"]).await;
+    world.until_live(|live| live.counts.deliveries == 2).await;
+    assert!(world.jobs.is_idle());
+    let job = world.jobs.next().await;
+    assert!(world.faulty.finish.lock().unwrap().is_empty());
+    assert_eq!(hops(&[job]), ["two.example"]);
+    world.until_deferred(1).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_for_a_while_loses_nothing() {
+    let mut world = World::new();
+    world.accept(&["a@one.example"]).await;
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(1).await;
+    *world.faulty.claim.lock().unwrap() = vec![StoreError::Busy, StoreError::Full];
+    world.pass(Duration::from_secs(300));
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(2).await;
+
+    world.start_faults = vec![StoreError::Busy, StoreError::Io(String::from("broken"))];
+    let mut world = world.restart().await;
+    world.pass(Duration::from_secs(3_600));
     world.jobs.next().await.end(delivered(1));
     world.until_empty().await;
+}
 
-    *world.faulty.damaged.lock().unwrap() = Some(String::from("one octet is off"));
-    *world.faulty.set_back.lock().unwrap() = vec![StoreError::Busy];
-    world.accept(&["a@one.example"]).await;
-    world
-        .until(|lines| lines[0].state == DeliveryState::Corrupt)
-        .await;
+#[tokio::test]
+async fn all_that_waits_is_known_after_a_start() {
+    let world = World::new();
+    for number in 0..30 {
+        world
+            .accept_quietly(&format!("a@domain{number}.example"))
+            .await;
+    }
+    let mut world = world.restart().await;
+    let mut seen = Vec::new();
+    for _ in 0..30 {
+        let job = world.jobs.next().await;
+        assert!(job.body.is_some());
+        seen.push(job.claim.queue_id);
+        job.end(delivered(1));
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 30);
+    world.until_empty().await;
 }
 
 #[tokio::test]
 async fn a_damaged_message_is_put_aside_and_the_rest_goes_on() {
     let mut world = World::new();
-    *world.faulty.damaged.lock().unwrap() = Some(String::from("two bits fell over"));
     world.accept(&["a@one.example"]).await;
+    *world.faulty.mark_corrupt.lock().unwrap() = vec![StoreError::Busy];
+    world.jobs.next().await.end(Report {
+        content: Content::Damaged,
+        ..deferred(1)
+    });
     let lines = world
         .until(|lines| {
             lines
@@ -479,12 +714,10 @@ async fn a_damaged_message_is_put_aside_and_the_rest_goes_on() {
                 .all(|line| line.state == DeliveryState::Corrupt)
         })
         .await;
-    assert_eq!(lines[0].last_reason.as_deref(), Some("two bits fell over"));
+    let reason = lines[0].last_reason.as_deref();
+    assert_eq!(reason, Some("the message does not match its checksum"));
     world.accept(&["b@two.example"]).await;
-    assert_eq!(
-        world.jobs.next().await.claim.next_hop.to_string(),
-        "two.example"
-    );
+    assert_eq!(hops(&[world.jobs.next().await]), ["two.example"]);
 }
 
 /// A queue at work.
@@ -493,10 +726,13 @@ struct World {
     faulty: Arc<FaultySpool>,
     directory: TempDir,
     clock: Arc<TestClock>,
-    wake: Arc<Notify>,
+    inlet: Inlet,
+    handle: QueueHandle,
     jobs: Jobs,
     stop: Option<oneshot::Sender<()>>,
     queue: JoinHandle<()>,
+    /// What goes wrong when the next daemon reads what waits.
+    start_faults: Vec<StoreError>,
 }
 
 impl World {
@@ -505,29 +741,24 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut QueueConfig)) -> Self {
-        let mut config = QueueConfig {
-            retry: RetrySchedule {
-                jitter: 0.0,
-                ..RetrySchedule::default()
-            },
-            poll_interval: Duration::from_millis(10),
-            ..QueueConfig::default()
-        };
+        let mut config = config();
         change(&mut config);
         let (store, directory) = new_store();
-        Self::start(store, directory, Arc::new(TestClock::new()), config)
+        let faulty = FaultySpool::new(Arc::clone(&store));
+        Self::start(store, faulty, directory, Arc::new(TestClock::new()), config)
     }
 
     fn start(
         store: Arc<SqliteStore>,
+        faulty: FaultySpool,
         directory: TempDir,
         clock: Arc<TestClock>,
         config: QueueConfig,
     ) -> Self {
         let (deliver, jobs) = TestDeliver::new();
-        let faulty = Arc::new(FaultySpool::new(Arc::clone(&store)));
-        let wake = Arc::new(Notify::new());
-        let queue = Arc::new(Queue {
+        let faulty = Arc::new(faulty);
+        let (inlet, outlet) = Inlet::new(config.handover_octets_max);
+        let queue = Queue::new(QueueParts {
             spool: Arc::clone(&faulty),
             deliver: Arc::new(deliver),
             bouncer: Bouncer {
@@ -538,10 +769,10 @@ impl World {
             },
             clock: Arc::clone(&clock),
             config,
-            wake: Arc::clone(&wake),
+            inlet: inlet.clone(),
         });
         let (stop, stopped) = oneshot::channel();
-        let queue = tokio::spawn(queue.run(async {
+        let queue = tokio::spawn(queue.run(outlet, async {
             _ = stopped.await;
         }));
         Self {
@@ -549,33 +780,61 @@ impl World {
             faulty,
             directory,
             clock,
-            wake,
+            handle: QueueHandle::new(inlet.clone()),
+            inlet,
             jobs,
             stop: Some(stop),
             queue,
+            start_faults: Vec::new(),
         }
     }
 
     /// Kills this daemon and starts another one.
     async fn restart(self) -> Self {
-        self.queue.abort();
-        _ = self.queue.await;
-        let config = QueueConfig {
-            poll_interval: Duration::from_millis(10),
-            ..QueueConfig::default()
-        };
-        Self::start(self.store, self.directory, self.clock, config)
+        if !self.queue.is_finished() {
+            self.queue.abort();
+            _ = self.queue.await;
+        }
+        let faulty = FaultySpool::new(Arc::clone(&self.store));
+        *faulty.waiting.lock().unwrap() = self.start_faults;
+        Self::start(self.store, faulty, self.directory, self.clock, config())
     }
 
     async fn accept(&self, recipients: &[&str]) -> QueueId {
-        let id = self.accept_quietly(recipients).await;
-        self.wake.notify_one();
+        self.accept_envelope(envelope("sender@origin.example", recipients))
+            .await
+    }
+
+    async fn accept_envelope(&self, envelope: Envelope) -> QueueId {
+        let accepted = accept(&self.store, envelope, self.now()).await;
+        let id = accepted.queue_id;
+        self.inlet.accept(accepted);
         id
     }
 
-    async fn accept_quietly(&self, recipients: &[&str]) -> QueueId {
-        let envelope = envelope("sender@origin.example", recipients);
+    /// Makes a message durable, and does not tell the queue.
+    async fn accept_quietly(&self, recipient: &str) -> Accepted {
+        let envelope = envelope("sender@origin.example", &[recipient]);
         accept(&self.store, envelope, self.now()).await
+    }
+
+    async fn live(&self) -> Live {
+        self.handle.live(10).await.unwrap()
+    }
+
+    /// Waits until the queue looks like this from inside.
+    async fn until_live(&self, wanted: impl Fn(&Live) -> bool) -> Live {
+        let looking = async {
+            loop {
+                let live = self.live().await;
+                if wanted(&live) {
+                    return live;
+                }
+                time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let found = time::timeout(PATIENCE, looking).await;
+        found.expect("the queue never looked as it should")
     }
 
     fn now(&self) -> UnixTime {
@@ -584,11 +843,10 @@ impl World {
 
     fn pass(&self, time: Duration) {
         self.clock.advance(time);
-        self.wake.notify_one();
     }
 
     async fn lines(&self) -> Vec<Listed> {
-        self.store.list(ListFilter::default()).await.unwrap()
+        self.store.list(Filter::default()).await.unwrap()
     }
 
     /// Waits until the queue looks like this.
@@ -639,6 +897,27 @@ fn report(fates: Vec<Fate>) -> Report {
         fates,
         floor: None,
         receipts: vec![],
+        answer: Answer::Answered,
+        content: Content::Intact,
+    }
+}
+
+/// Times for tests: without chance, and the clock is looked at often.
+fn config() -> QueueConfig {
+    QueueConfig {
+        retry: RetrySchedule {
+            jitter: 0.0,
+            ..RetrySchedule::default()
+        },
+        poll_interval: Duration::from_millis(10),
+        ..QueueConfig::default()
+    }
+}
+
+fn silent(recipients: usize) -> Report {
+    Report {
+        answer: Answer::Silent,
+        ..deferred(recipients)
     }
 }
 

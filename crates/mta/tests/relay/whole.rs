@@ -39,7 +39,7 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::ReversePath;
 use byrnie_store::AttemptOutcome;
 use byrnie_store::DeliveryState;
-use byrnie_store::ListFilter;
+use byrnie_store::Filter;
 use byrnie_store::QueueCommands;
 use byrnie_store::QueueId;
 use byrnie_store::Receipt;
@@ -77,8 +77,8 @@ async fn mail_is_relayed_and_leaves_a_receipt() {
     let receipts = world.receipts_once_gone(id).await;
     assert_eq!(receipts.len(), 1);
     assert_eq!(receipts[0].outcome, AttemptOutcome::Delivered);
-    assert_eq!(receipts[0].host, Some(name("mx.one.example")));
-    assert_eq!(receipts[0].tls, None);
+    assert_eq!(receipts[0].circumstances.host, Some(name("mx.one.example")));
+    assert_eq!(receipts[0].circumstances.tls, None);
     assert_eq!(receipts[0].reply.as_ref().unwrap().code, 250);
     let counted = world.metrics.render();
     for line in [
@@ -157,7 +157,7 @@ async fn an_address_literal_is_a_next_hop() {
     let (envelope, _) = world.arrival().await;
     assert_eq!(envelope.recipients, [mailbox("b@[127.0.0.1]")]);
     let receipts = world.receipts_once_gone(id).await;
-    assert_eq!(receipts[0].host, None);
+    assert_eq!(receipts[0].circumstances.host, None);
     world.stop().await;
 }
 
@@ -358,7 +358,7 @@ impl World {
 
     async fn until(&self, wanted: impl Fn(&[byrnie_store::Listed]) -> bool) {
         let looking = async {
-            while !wanted(&self.store.list(ListFilter::default()).await.unwrap()) {
+            while !wanted(&self.store.list(Filter::default()).await.unwrap()) {
                 time::sleep(Duration::from_millis(5)).await;
             }
         };

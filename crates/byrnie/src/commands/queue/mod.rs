@@ -6,11 +6,10 @@ use std::process::ExitCode;
 
 use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
-use byrnie_store::ListFilter;
+use byrnie_store::Filter;
 use byrnie_store::Listed;
 use byrnie_store::QueueCommands;
 use byrnie_store::QueueId;
-use byrnie_store::Selection;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
@@ -41,14 +40,14 @@ pub(crate) fn run(command: &QueueCommand) -> Result<ExitCode, Failure> {
 fn list(args: &QueueListArgs) -> Result<ExitCode, Failure> {
     let store = open(&args.config)?;
     runtime::block_on(async {
-        let mut filter = ListFilter::default();
+        let mut filter = Filter::default();
         loop {
             let page = store
                 .list(filter.clone())
                 .await
                 .map_err(|error| explain(&error))?;
             let Some(last) = page.last() else { break };
-            filter.after = Some(last.queue_id);
+            filter.after = Some(last.delivery);
             for listed in &page {
                 if args.json {
                     output::print_json(listed)?;
@@ -130,7 +129,7 @@ struct Steered {
     /// What was asked for.
     action: Steer,
     /// On how many deliveries it had an effect.
-    deliveries: u64,
+    deliveries: usize,
 }
 
 fn steer(args: &QueueSomeArgs, action: Steer) -> Result<ExitCode, Failure> {
@@ -139,16 +138,23 @@ fn steer(args: &QueueSomeArgs, action: Steer) -> Result<ExitCode, Failure> {
         true => vec![None],
         false => ids.collect::<Result<Vec<_>, _>>()?,
     };
-    let store = open(&args.config)?;
+    let store = open_to_change(&args.config)?;
     runtime::block_on(async {
         for queue_id in targets {
-            let selection = queue_id.map_or(Selection::All, Selection::Message);
+            let filter = Filter {
+                ids: queue_id.into_iter().collect(),
+                limit: u32::MAX,
+                ..Filter::default()
+            };
             let now = SystemClock.now();
             let deliveries = match action {
-                Steer::Retry => store.retry(selection, now).await,
-                Steer::Hold => store.hold(selection).await,
-                Steer::Release => store.release(selection, now).await,
-                Steer::Remove => store.remove(selection).await,
+                Steer::Retry => store.retry(filter, now).await.map(|changed| changed.len()),
+                Steer::Hold => store.hold(filter).await.map(|changed| changed.len()),
+                Steer::Release => store
+                    .release(filter, now)
+                    .await
+                    .map(|changed| changed.len()),
+                Steer::Remove => store.remove(filter).await.map(|changed| changed.len()),
             }
             .map_err(|error| explain(&error))?;
             let steered = Steered {
@@ -173,6 +179,13 @@ fn steer(args: &QueueSomeArgs, action: Steer) -> Result<ExitCode, Failure> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The spool of the configuration, which no daemon may be working on.
+fn open_to_change(args: &ConfigArgs) -> Result<SqliteStore, Failure> {
+    let file = config::load(args.config.as_deref())?;
+    SqliteStore::open(SqliteOptions::in_directory(&file.queue.spool))
+        .map_err(|error| Failure::runtime(error.to_string()))
 }
 
 /// The spool of the configuration, beside a daemon that may be working on it.

@@ -47,7 +47,6 @@ fn waiting(delivery: &DeliveryView, lines: &mut Vec<String>) {
     let next = match (delivery.state, delivery.next_attempt_at) {
         (DeliveryState::Hold, _) => String::from("waits for `byrnie queue release`"),
         (DeliveryState::Corrupt, _) => String::from("kept for you, and never sent"),
-        (DeliveryState::Active, _) => String::from("being tried"),
         (DeliveryState::Incoming | DeliveryState::Deferred, Some(at)) => {
             format!("next attempt {}", time(at))
         }
@@ -85,7 +84,8 @@ fn waiting(delivery: &DeliveryView, lines: &mut Vec<String>) {
 
 /// One attempt at one host.
 fn tried(receipt: &Receipt, lines: &mut Vec<String>) {
-    let host = match (&receipt.host, &receipt.address) {
+    let circumstances = &receipt.circumstances;
+    let host = match (&circumstances.host, &circumstances.address) {
         (Some(host), Some(address)) => format!("{host} [{address}]"),
         (Some(host), None) => host.to_string(),
         (None, Some(address)) => address.to_string(),
@@ -98,25 +98,25 @@ fn tried(receipt: &Receipt, lines: &mut Vec<String>) {
         receipt.next_hop,
         receipt.outcome.as_str()
     ));
-    if let Some(demanded) = receipt.demanded {
-        let requiretls = if receipt.requiretls {
+    if let Some(demanded) = circumstances.demanded {
+        let requiretls = if circumstances.requiretls {
             " with REQUIRETLS"
         } else {
             ""
         };
         lines.push(format!("    demanded: {}{requiretls}", word(&demanded)));
     }
-    for reason in &receipt.reasons {
+    for reason in &circumstances.reasons {
         lines.push(format!("      {reason}"));
     }
-    if let Some(tls) = &receipt.tls {
+    if let Some(tls) = &circumstances.tls {
         lines.push(format!("    TLS: {} {}", tls.version, tls.cipher_suite));
         if let Some(digest) = &tls.certificate_sha256 {
             lines.push(format!("    certificate: sha256 {digest}"));
         }
         let authenticated = tls.authenticated_by.as_deref().unwrap_or("not at all");
         lines.push(format!("    authenticated: {authenticated}"));
-    } else if receipt.address.is_some() {
+    } else if circumstances.address.is_some() {
         lines.push(String::from("    TLS: none"));
     }
     if let Some(reply) = &receipt.reply {
