@@ -159,7 +159,7 @@ def main():
     add_running(sub, "profile", "measure with perf, and show where the processor time goes")
     add_running(sub, "smoke", "run everything in small, and fail if a message is lost, altered or doubled")
     sub.choices["profile"].set_defaults(profile=True, retries=0, out="profiles.jsonl")
-    sub.choices["smoke"].set_defaults(smoke=True, scenarios="all", retries=0, quiet_wait=0, noise=99, stall=30,
+    sub.choices["smoke"].set_defaults(smoke=True, scenarios="all", retries=0, noise=99, stall=30,
                                       out="/dev/null")
     p = sub.add_parser("limits", help="measure the machine itself")
     p.add_argument("--reps", type=int, default=3)

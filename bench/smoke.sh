@@ -16,4 +16,5 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # A relay under test may be another user.
 chmod 755 "$work"
+(cd bench && python3 -m unittest -q test_harness)
 bench/bench.py smoke --work "$work"

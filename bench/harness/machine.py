@@ -218,13 +218,12 @@ class SyscallCount:
 def wait_quiet(limit, most):
     """Waits until other work leaves the machine alone; returns how many cores it saw busy."""
     deadline = time.time() + most
-    while most:
+    while True:
         before, start = machine_cpu()["busy"], time.time()
         time.sleep(3)
         cores = (machine_cpu()["busy"] - before) / (time.time() - start)
         if cores <= limit or time.time() > deadline:
             return cores
-    return 0.0
 
 
 def cpu_score(smtpbench):

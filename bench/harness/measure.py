@@ -40,8 +40,10 @@ class Trial:
     def begin(self):
         """From here on costs count."""
         o = self.options
-        self.result = {"cores_before": round(wait_quiet(o.quiet, o.quiet_wait), 2),
-                       "cpu_score": cpu_score(self.smtpbench)}
+        self.result = {}
+        if not o.smoke:
+            self.result = {"cores_before": round(wait_quiet(o.quiet, o.quiet_wait), 2),
+                           "cpu_score": cpu_score(self.smtpbench)}
         relay = self.relay and self.relay.cgroup
         self.counter = SyscallCount(relay, self.work / "perf.out") if o.count and relay else None
         self.profiler = profile.Profiler(relay, self.work / "perf.data") if o.profile and relay else None

@@ -153,7 +153,7 @@ def goal_row(results, scenario, target, key, wanted):
     median = statistics.median(factors)
     verdict = "met" if reached(median) else "NOT met"
     if key in RELATIVE and len(factors) < PAIRS_MIN:
-        verdict += f" (of {PAIRS_MIN} pairs wanted)"
+        verdict += f", with fewer than {PAIRS_MIN} pairs"
     words = words.format(wanted) if "{" in words else words
     return [[scenario, words, shown.format(median), str(len(factors)), verdict]]
 
