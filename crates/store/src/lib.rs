@@ -1,9 +1,11 @@
 //! Every byte byrnie keeps on disk.
 //!
 //! A message is *accepted* once [`Spool::insert`] has returned: envelope, body and deliveries are then
-//! durable together. From there its [deliveries](Claim) are claimed when they fall due, tried, and
-//! finished; what a try learned, the bounce it caused and the recipients it retired are one
-//! transaction, so that a crash at any moment loses nothing and bounces nothing twice.
+//! durable together. What the first attempts need is handed over in memory; later ones are
+//! [claimed](Spool::claim) by key. When an attempt has been [finished](Spool::finish), what it learned,
+//! the bounce it caused and the recipients it retired are one transaction, so that a crash at any
+//! moment loses nothing and bounces nothing twice. What is due when is for a scheduler to know, which
+//! reads [what waits](Spool::waiting) once, at its start; `docs/spool.md` says how it all lies on disk.
 //!
 //! | here | what it is |
 //! |---|---|
@@ -12,14 +14,15 @@
 //! | [`StsRecords`] | MTA-STS policies that survive a restart |
 //! | [`AnchorRecords`] | trust anchors as their zones have changed them |
 //! | [`Incoming`] | a message on its way in, in bounded pieces |
+//! | [`Accepted`] | a message that is durable, ready to be tried |
 //! | [`SqliteStore`] | all four in one SQLite database |
 //!
 //! ```text
-//!            insert            claim            finish: nothing left
-//!  (none) ──────────► incoming ──────► active ─────────────────────► (gone; receipts stay)
-//!                                       │  ▲
-//!                   finish: some remain ▼  │ claim
-//!                        hold ◄──────► deferred          corrupt ◄── checksum mismatch
+//!            insert            finish: some remain           finish: nothing left
+//!  (none) ──────────► incoming ─────────► deferred ─┐ ──────────────────────► (gone; receipts stay)
+//!                        ▲ │ hold         ▲ │  ▲    │ finish: some remain
+//!                release │ ▼      release │ ▼  └────┘
+//!                       hold             hold          corrupt ◄── checksum mismatch, from anywhere
 //! ```
 //!
 //! Nothing here reads a clock: callers pass the time.

@@ -26,10 +26,8 @@ use crate::StoreError;
 /// The threads, and the ways to them.
 #[derive(Debug)]
 pub(super) struct Workers {
-    /// To the writer; `None` while closing, and for a store that only reads.
+    /// To the writer; `None` for a store that only reads, and while closing, when nobody can ask.
     writer: Option<mpsc::Sender<Box<dyn Change>>>,
-    /// Why there is no writer.
-    without_writer: StoreError,
     /// To each reader; empty while closing.
     readers: Vec<mpsc::Sender<Question>>,
     /// Whose turn it is to read.
@@ -65,7 +63,6 @@ impl Workers {
         }
         Ok(Self {
             writer,
-            without_writer: StoreError::Attached,
             readers: to_readers,
             turn: AtomicUsize::new(0),
             abandoned,
@@ -87,8 +84,7 @@ impl Workers {
             done: None,
             answer,
         });
-        let writer = self.writer.as_ref();
-        let writer = writer.ok_or_else(|| self.without_writer.clone())?;
+        let writer = self.writer.as_ref().ok_or(StoreError::Attached)?;
         writer.send(change).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
