@@ -383,7 +383,8 @@ const LOG_OCTETS_MAX: i64 = 64 << 20;
 /// Statements kept ready; more than there are.
 const STATEMENTS_CACHED_MAX: usize = 64;
 
-/// Pages of the log after which it is written to its place.
+/// Pages of the log, 16 MiB, after which it is written to its place. Pages of messages that have gone
+/// by then are used again by others, and go to their place once for all of them.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Pages that the writer keeps in memory, in KiB.
