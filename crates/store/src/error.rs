@@ -41,8 +41,11 @@ pub enum StoreError {
     },
     /// No message in the queue has this id.
     NoSuchMessage(QueueId),
-    /// What the disk gave back is not what was written.
+    /// What the disk gave back is not what was written, by a checksum or a form of ours.
     Damaged(String),
+    /// SQLite cannot make sense of the database. A fault in reading that passes looks the same, so this
+    /// alone is no reason to put a message aside.
+    Unreadable(String),
     /// The database refused a statement: a fault of ours.
     Refused(String),
 }
@@ -62,6 +65,7 @@ impl StoreError {
             | Self::OlderSchema { .. }
             | Self::NoSuchMessage(_)
             | Self::Damaged(_)
+            | Self::Unreadable(_)
             | Self::Refused(_) => false,
         }
     }
@@ -88,6 +92,10 @@ impl fmt::Display for StoreError {
             ),
             Self::NoSuchMessage(id) => write!(f, "no message in the queue has the id {id}"),
             Self::Damaged(what) => write!(f, "the spool is damaged: {what}"),
+            Self::Unreadable(what) => write!(
+                f,
+                "the database cannot be read: {what}; if that stays so, run `byrnie queue verify`"
+            ),
             Self::Refused(why) => write!(f, "the database refused a statement: {why}"),
         }
     }

@@ -63,11 +63,11 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
             inlet: &self.inlet,
         };
         let given = match given {
-            Some(given) => Some(given),
+            Some(given) => Ok(given),
             None => self.claim(delivery).await,
         };
         let (recorded, tally) = match given {
-            Some(given) => {
+            Ok(given) => {
                 let span = tracing::debug_span!(
                     target: "byrnie::attempt",
                     "attempt",
@@ -77,7 +77,7 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
                 );
                 self.try_once(&given).instrument(span).await
             }
-            None => (Recorded::Gone, Tally::default()),
+            Err(recorded) => (recorded, Tally::default()),
         };
         unfinished.delivery = None;
         self.inlet.tell(Event::Recorded(delivery, recorded, tally));
@@ -115,14 +115,14 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         Ok(())
     }
 
-    /// Reads a delivery; `None` if there is nothing to be tried, or only after the next start.
-    async fn claim(&self, delivery: DeliveryId) -> Option<Box<Given>> {
+    /// Reads a delivery; if there is nothing to be tried, what to do about it.
+    async fn claim(&self, delivery: DeliveryId) -> Result<Box<Given>, Recorded> {
         let mut failing = None;
         loop {
             match self.spool.claim(delivery).await {
                 Ok(Claimed::Ready(claim, body)) => {
                     let claim = *claim;
-                    return Some(Box::new(Given {
+                    return Ok(Box::new(Given {
                         claim,
                         body,
                         _share: None,
@@ -130,16 +130,18 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
                 }
                 Ok(Claimed::Damaged(damaged)) => {
                     events::corrupt(damaged.queue_id, &damaged.what);
-                    return None;
+                    return Err(Recorded::Gone);
                 }
-                Ok(Claimed::Gone) => return None,
+                Ok(Claimed::Gone) => return Err(Recorded::Gone),
                 Err(error) if error.is_passing() => {
                     failing.get_or_insert_with(|| self.failing.begin());
                     self.store_failed("claim", &error).await;
                 }
+                // It may be this one alone, and must not hold up the others.
                 Err(error) => {
                     self.store_failed("claim", &error).await;
-                    return None;
+                    let wait = self.config.retry.wait_after(1, fastrand::f64());
+                    return Err(Recorded::Untouched(self.clock.now() + wait));
                 }
             }
         }

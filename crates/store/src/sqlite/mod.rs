@@ -316,7 +316,7 @@ fn failure(error: &rusqlite::Error) -> StoreError {
     } else if matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) {
         StoreError::Busy
     } else if matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) {
-        StoreError::Damaged(text)
+        StoreError::Unreadable(text)
     } else if matches!(
         code,
         ErrorCode::SystemIoFailure

@@ -204,3 +204,12 @@ async fn a_damaged_receipt_is_left_out() {
         assert!(shown.queued.is_some());
     }
 }
+
+#[test]
+fn the_word_of_sqlite_alone_puts_nothing_aside() {
+    for code in [rusqlite::ffi::SQLITE_CORRUPT, rusqlite::ffi::SQLITE_NOTADB] {
+        let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let failure = super::super::failure(&error);
+        assert!(matches!(failure, StoreError::Unreadable(_)), "{failure}");
+    }
+}
