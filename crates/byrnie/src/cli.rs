@@ -6,6 +6,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use byrnie_base::DomainName;
+use byrnie_base::MailDomain;
+use byrnie_base::Mailbox;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
@@ -207,27 +209,76 @@ pub(crate) enum QueueCommand {
     /// List the mail that waits, oldest first
     #[command(after_help = EXIT_QUEUE)]
     List(QueueListArgs),
-    /// Say everything about one message: why it is waiting, what was tried, what comes next
+    /// Say how much waits, in which state, where to and why
+    #[command(after_help = EXIT_QUEUE)]
+    Count(QueueListArgs),
+    /// Say everything about one message: what it is, and each attempt with its receipt
     #[command(after_help = EXIT_QUEUE)]
     Show(QueueOneArgs),
-    /// Try messages again now
+    /// Say in words why a message or the mail to a domain waits, what comes next, and what you can do
+    #[command(after_help = EXIT_QUEUE)]
+    Why(QueueWhyArgs),
+    /// Try mail again now
     #[command(after_help = EXIT_QUEUE)]
     Retry(QueueSomeArgs),
-    /// Keep messages back until they are released
+    /// Keep mail back until it is released
     #[command(after_help = EXIT_QUEUE)]
     Hold(QueueSomeArgs),
-    /// Let messages that were held go on
+    /// Let mail that was held go on
     #[command(after_help = EXIT_QUEUE)]
     Release(QueueSomeArgs),
-    /// Remove messages for ever, without a bounce
+    /// Remove mail for ever, without a bounce
     #[command(after_help = EXIT_QUEUE)]
     Remove(QueueSomeArgs),
+    /// Compare every message with its checksums, beside the running gateway
+    #[command(after_help = EXIT_QUEUE_VERIFY)]
+    Verify(QueueVerifyArgs),
+    /// Copy the spool as it is now to a folder, beside the running gateway, and check the copy
+    #[command(after_help = EXIT_QUEUE_VERIFY)]
+    Backup(QueueBackupArgs),
 }
 
-/// Arguments of `queue list`.
+/// Which mail, for every command alike: what passes all that is given.
+#[derive(Args, Debug)]
+pub(crate) struct QueueFilterArgs {
+    /// Queue ids of messages
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Only what goes to this domain, or to this address in brackets
+    #[arg(long, value_name = "DOMAIN", help_heading = FILTER)]
+    pub(crate) domain: Option<MailDomain>,
+    /// Only from this address or domain; "<>" is bounces
+    #[arg(long, value_name = "SENDER", help_heading = FILTER)]
+    pub(crate) from: Option<String>,
+    /// Only to this recipient
+    #[arg(long, value_name = "ADDRESS", help_heading = FILTER)]
+    pub(crate) to: Option<Mailbox>,
+    /// Only in this state: incoming, deferred, hold or corrupt
+    #[arg(long, value_name = "STATE", help_heading = FILTER)]
+    pub(crate) state: Option<String>,
+    /// Only if the reason why it waits has this text in it
+    #[arg(long, value_name = "TEXT", help_heading = FILTER)]
+    pub(crate) reason: Option<String>,
+    /// Only what came before that, such as 90m or 2d
+    #[arg(long, value_name = "AGE", help_heading = FILTER)]
+    pub(crate) older_than: Option<Span>,
+    /// Only what came since then, such as 90m or 2d
+    #[arg(long, value_name = "AGE", help_heading = FILTER)]
+    pub(crate) newer_than: Option<Span>,
+    /// No more than so many
+    #[arg(long, value_name = "N", help_heading = FILTER)]
+    pub(crate) limit: Option<u32>,
+}
+
+/// Over the filters in the help.
+const FILTER: &str = "Which mail";
+
+/// Arguments of `queue list` and `queue count`.
 #[derive(Args, Debug)]
 pub(crate) struct QueueListArgs {
-    /// Print one JSON object per message and line
+    #[command(flatten)]
+    pub(crate) filter: QueueFilterArgs,
+    /// Print JSON: one object per delivery and line, or one in all
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -246,16 +297,66 @@ pub(crate) struct QueueOneArgs {
     pub(crate) config: ConfigArgs,
 }
 
-/// Arguments of the commands that steer messages.
+/// Arguments of `queue why`.
+#[derive(Args, Debug)]
+pub(crate) struct QueueWhyArgs {
+    /// A message's queue id, or a domain that mail goes to
+    #[arg(value_name = "ID|DOMAIN")]
+    pub(crate) what: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Arguments of the commands that steer mail.
 #[derive(Args, Debug)]
 pub(crate) struct QueueSomeArgs {
-    /// The messages' queue ids
-    #[arg(required_unless_present = "all")]
-    pub(crate) ids: Vec<String>,
-    /// Every message in the queue
-    #[arg(long, conflicts_with = "ids")]
+    #[command(flatten)]
+    pub(crate) filter: QueueFilterArgs,
+    /// All mail in the queue
+    #[arg(long, conflicts_with_all = FILTERS, help_heading = FILTER)]
     pub(crate) all: bool,
-    /// Print one JSON object per message and line
+    /// Only say what would be changed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// What leaves mail out, and so contradicts `--all`.
+const FILTERS: [&str; 9] = [
+    "ids",
+    "domain",
+    "from",
+    "to",
+    "state",
+    "reason",
+    "older_than",
+    "newer_than",
+    "limit",
+];
+
+/// Arguments of `queue verify`.
+#[derive(Args, Debug)]
+pub(crate) struct QueueVerifyArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Arguments of `queue backup`.
+#[derive(Args, Debug)]
+pub(crate) struct QueueBackupArgs {
+    /// The folder for the copy, empty or to be made; `queue.spool` can name it later
+    pub(crate) folder: PathBuf,
+    /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -355,6 +456,12 @@ const EXIT_QUEUE: &str = "\
 Exit codes:
   0  done
   1  no such message, or the spool cannot be used
+  2  bad usage or a bad configuration";
+
+const EXIT_QUEUE_VERIFY: &str = "\
+Exit codes:
+  0  done, and everything is whole
+  1  something is damaged; it is named, and never sent. Or the spool or the file cannot be used
   2  bad usage or a bad configuration";
 
 const EXIT_CONFIG_CHECK: &str = "\

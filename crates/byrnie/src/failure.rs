@@ -4,6 +4,8 @@ use std::io;
 use std::io::Write;
 use std::process::ExitCode;
 
+use byrnie_store::StoreError;
+
 use crate::config::ConfigError;
 use crate::control::Fault;
 use crate::control::Refused;
@@ -48,6 +50,18 @@ impl Failure {
             hint: None,
             kind: FailureKind::Usage,
         }
+    }
+
+    /// The spool did not do what was asked.
+    pub(crate) fn store(error: &StoreError) -> Self {
+        let failure = Self::runtime(error.to_string());
+        if matches!(error, StoreError::NoSuchMessage(_)) {
+            return failure.hint("`byrnie queue list` prints the ids");
+        }
+        if error.is_passing() {
+            return failure.hint("try again in a moment");
+        }
+        failure
     }
 
     /// The same with advice.

@@ -30,6 +30,7 @@ mod words;
 pub use acceptance::AcceptanceConfig;
 pub use control::MtaControl;
 pub use delivery::AddressOrder;
+pub use metrics::Figures;
 pub use metrics::Metrics;
 pub use network::InvalidNetwork;
 pub use network::Network;

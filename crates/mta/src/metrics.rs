@@ -6,6 +6,7 @@ use std::time::Duration;
 use byrnie_base::UnixTime;
 use byrnie_net::dns::DnsCounts;
 use byrnie_policy::Verdict;
+use byrnie_store::AttemptOutcome;
 use byrnie_store::Depth;
 use byrnie_store::Receipt;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -28,6 +29,7 @@ pub struct Metrics {
     connections_reused: Family<Channel, Counter>,
     connections_replaced: Counter,
     attempts: Family<AttemptLabels, Counter>,
+    sent: Family<SecurityLabel, Counter>,
     decisions: Family<VerdictLabel, Counter>,
     decision_seconds: Histogram,
     deliveries: Family<StateLabel, Gauge>,
@@ -39,6 +41,25 @@ pub struct Metrics {
     anchor_refreshes: Family<ResultLabel, Counter>,
     dead_anchors: Gauge,
     negative_anchors: Gauge,
+}
+
+/// What was done since the start; from two of them a rate is made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Figures {
+    /// Messages accepted under TLS.
+    pub accepted_tls: u64,
+    /// Messages accepted in clear text.
+    pub accepted_clear: u64,
+    /// Offers taken by hosts that proved who they are.
+    pub sent_authenticated: u64,
+    /// Offers taken over TLS that proved nothing.
+    pub sent_encrypted: u64,
+    /// Offers taken in clear text.
+    pub sent_clear: u64,
+    /// Connections to mail hosts that were made.
+    pub connections: u64,
+    /// How often one that had been kept was taken instead.
+    pub reused: u64,
 }
 
 impl Metrics {
@@ -53,6 +74,7 @@ impl Metrics {
             connections_reused: Family::default(),
             connections_replaced: Counter::default(),
             attempts: Family::default(),
+            sent: Family::default(),
             decisions: Family::default(),
             decision_seconds: Histogram::new(DECISION_SECONDS),
             deliveries: Family::default(),
@@ -152,6 +174,37 @@ impl Metrics {
             result: receipt.outcome.as_str(),
         };
         self.attempts.get_or_create(&labels).inc();
+        match receipt.outcome {
+            AttemptOutcome::Delivered => {
+                let tls = receipt.circumstances.tls.as_ref();
+                let security = match tls.map(|tls| &tls.authenticated_by) {
+                    Some(Some(_)) => SecurityLabel::AUTHENTICATED,
+                    Some(None) => SecurityLabel::ENCRYPTED,
+                    None => SecurityLabel::CLEAR,
+                };
+                self.sent.get_or_create(&security).inc();
+            }
+            AttemptOutcome::Deferred | AttemptOutcome::Bounced | AttemptOutcome::NextHost => {}
+        }
+    }
+
+    /// What people want to see at a glance.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let both = |counters: &Family<Channel, Counter>| {
+            [Over::Tls, Over::Clear].map(|over| counters.get_or_create(&over.label()).get())
+        };
+        let sent = |security| self.sent.get_or_create(&security).get();
+        let [accepted_tls, accepted_clear] = both(&self.messages_in);
+        Figures {
+            accepted_tls,
+            accepted_clear,
+            sent_authenticated: sent(SecurityLabel::AUTHENTICATED),
+            sent_encrypted: sent(SecurityLabel::ENCRYPTED),
+            sent_clear: sent(SecurityLabel::CLEAR),
+            connections: both(&self.connections_out).iter().sum(),
+            reused: both(&self.connections_reused).iter().sum(),
+        }
     }
 
     /// A connection to a host came to speak SMTP.
@@ -201,6 +254,11 @@ impl Metrics {
             "attempts",
             "Offers to mail hosts, by what was demanded and how they ended",
             self.attempts.clone(),
+        );
+        registry.register(
+            "sent",
+            "Offers that a host took responsibility for, by what protected them on the way",
+            self.sent.clone(),
         );
         registry.register(
             "decisions",
@@ -317,6 +375,27 @@ struct ResultLabel {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Channel {
     channel: &'static str,
+}
+
+/// By what protected mail on its way.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct SecurityLabel {
+    security: &'static str,
+}
+
+impl SecurityLabel {
+    /// TLS with a host that proved who it is.
+    const AUTHENTICATED: Self = Self {
+        security: "authenticated",
+    };
+
+    /// TLS with whoever it was.
+    const ENCRYPTED: Self = Self {
+        security: "encrypted",
+    };
+
+    /// Nothing.
+    const CLEAR: Self = Self { security: "clear" };
 }
 
 /// By demand and end of an offer.

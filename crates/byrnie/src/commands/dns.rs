@@ -1,14 +1,11 @@
 //! `byrnie dns`: an answer from the DNS, and how well it is proven.
 
-use std::fmt;
 use std::fs;
 use std::io;
-use std::io::IsTerminal;
 use std::io::Read;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use byrnie_net::dns::LookupReport;
@@ -23,6 +20,7 @@ use crate::cli::DnsArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::output::Paint;
+use crate::progress::Progress;
 use crate::resolving;
 use crate::runtime;
 
@@ -35,19 +33,28 @@ pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
     };
     let json = args.json || args.batch.is_some();
     let file = resolving::settings(&args.config, &args.resolve)?;
-    let progress = Progress::new(args.batch.is_some(), questions.len());
+    let progress = match args.batch {
+        Some(_) => Progress::new(),
+        None => Progress::silent(),
+    };
+    let (answered, total) = (
+        AtomicU64::new(0),
+        u64::try_from(questions.len()).unwrap_or(u64::MAX),
+    );
     runtime::block_on(async {
         let clock = resolving::clock();
         let store = resolving::gateway_store(&file)?;
         let anchors = resolving::known_anchors(&file, store.as_ref(), clock.now()).await?;
         let resolver = resolving::resolver(&file, anchors.as_ref(), &clock)?;
         let turns = Semaphore::new(args.concurrency.get().min(Semaphore::MAX_PERMITS));
-        let (resolver, turns, progress) = (&resolver, &turns, &progress);
+        let (resolver, turns, answered) = (&resolver, &turns, &answered);
         let answers = stream::iter(questions)
             .map(|(name, record_type)| async move {
                 let _turn = turns.acquire().await;
                 let report = resolver.report(&name, record_type).await;
-                progress.step();
+                // It may wait for others before it is printed.
+                let answered = answered.fetch_add(1, Ordering::Relaxed) + 1;
+                progress.tell(answered, total, "answered");
                 report
             })
             .buffered(args.concurrency.get().max(ANSWERS_AHEAD_MAX));
@@ -63,45 +70,6 @@ pub(crate) fn run(args: &DnsArgs) -> Result<ExitCode, Failure> {
         progress.make_way();
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// How far a batch is, for somebody who watches standard error.
-struct Progress {
-    /// How many questions there are; `None` if nobody is to be told.
-    total: Option<usize>,
-    /// How many of them have their answers.
-    done: AtomicUsize,
-}
-
-impl Progress {
-    /// Nothing is answered yet.
-    fn new(is_batch: bool, total: usize) -> Self {
-        let is_told = is_batch && io::stderr().is_terminal();
-        Self {
-            total: is_told.then_some(total),
-            done: AtomicUsize::new(0),
-        }
-    }
-
-    /// One more is answered. It may wait for others before it is printed.
-    fn step(&self) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(total) = self.total {
-            say(format_args!("\r{done} of {total} answered"));
-        }
-    }
-
-    /// Clears the line for what is printed next.
-    fn make_way(&self) {
-        if self.total.is_some() {
-            say(format_args!("\r\x1b[K"));
-        }
-    }
-}
-
-/// Tells the terminal something that nobody misses if it cannot be told.
-fn say(text: fmt::Arguments<'_>) {
-    drop(io::stderr().write_fmt(text));
 }
 
 /// The questions of a file, or of standard input for `-`.

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use crate::cli::ReloadArgs;
 use crate::config;
 use crate::control;
-use crate::control::Answer;
-use crate::control::CallError;
+use crate::control::Reloaded;
 use crate::control::Request;
 use crate::failure::Failure;
 use crate::output;
@@ -15,11 +14,8 @@ use crate::output;
 pub(crate) fn run(args: &ReloadArgs) -> Result<ExitCode, Failure> {
     let file = config::load(args.config.config.as_deref())?;
     let spool = &file.queue.spool;
-    let reloaded = match control::call(spool, &Request::Reload) {
-        Ok(Answer::Reloaded(reloaded)) => reloaded,
-        Err(CallError::Failed(failure)) => return Err(failure),
-        Err(CallError::NobodyThere) => return Err(control::nobody_there(spool)),
-    };
+    let reloaded: Option<Reloaded> = control::ask(spool, &Request::Reload)?;
+    let reloaded = reloaded.ok_or_else(|| control::nobody_there(spool))?;
     if args.json {
         output::print_json(&reloaded)?;
         return Ok(ExitCode::SUCCESS);

@@ -9,15 +9,23 @@ mod protocol;
 use std::path::Path;
 use std::path::PathBuf;
 
-pub(crate) use client::CallError;
-pub(crate) use client::call;
-pub(crate) use protocol::Answer;
+pub(crate) use client::ask;
+pub(crate) use protocol::Action;
+pub(crate) use protocol::ActiveDelivery;
 pub(crate) use protocol::Call;
+pub(crate) use protocol::DamagedMessage;
+pub(crate) use protocol::Destination;
+pub(crate) use protocol::Done;
 pub(crate) use protocol::Fault;
+pub(crate) use protocol::Glance;
+pub(crate) use protocol::QueueCounts;
 pub(crate) use protocol::Refused;
 pub(crate) use protocol::Reloaded;
 pub(crate) use protocol::Request;
 pub(crate) use protocol::Said;
+pub(crate) use protocol::Sample;
+pub(crate) use protocol::Spot;
+pub(crate) use protocol::Steered;
 pub(crate) use protocol::VERSION;
 
 use crate::failure::Failure;

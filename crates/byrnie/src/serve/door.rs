@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -22,7 +23,6 @@ use tokio::time::timeout;
 use tracing::debug;
 use tracing::warn;
 
-use crate::control::Answer;
 use crate::control::Call;
 use crate::control::LINE_OCTETS_MAX;
 use crate::control::Request;
@@ -37,7 +37,7 @@ pub(super) trait Obey: Send + Sync + 'static {
     ///
     /// # Errors
     /// It was not done.
-    fn obey(&self, request: Request) -> impl Future<Output = Result<Answer, Failure>> + Send;
+    fn obey(&self, request: Request) -> impl Future<Output = Result<Value, Failure>> + Send;
 }
 
 /// The control socket, which goes when this is dropped.
@@ -174,8 +174,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::control::Reloaded;
-    use crate::control::call;
+    use crate::control::ask;
 
     #[test]
     fn a_request_of_another_version_is_refused_with_what_to_do() {
@@ -205,8 +204,8 @@ mod tests {
             stopped.await.unwrap();
         }));
         let spool = folder.path().to_path_buf();
-        let called = tokio::task::spawn_blocking(move || call(&spool, &Request::Reload));
-        assert_eq!(called.await.unwrap().unwrap(), willing());
+        let asked = tokio::task::spawn_blocking(move || ask::<u8>(&spool, &Request::Reload));
+        assert_eq!(asked.await.unwrap().unwrap(), Some(7));
         stop.send(()).unwrap();
         attending.await.unwrap();
         assert!(!path.exists());
@@ -227,25 +226,16 @@ mod tests {
         stream.write_all(line).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("{\"done\":"), "{answer}");
+        assert_eq!(answer, "{\"done\":7}\n");
     }
 
     /// Takes every request for a reload.
     struct Willing;
 
     impl Obey for Willing {
-        async fn obey(&self, _: Request) -> Result<Answer, Failure> {
-            Ok(willing())
+        async fn obey(&self, _: Request) -> Result<Value, Failure> {
+            Ok(7.into())
         }
-    }
-
-    fn willing() -> Answer {
-        Answer::Reloaded(Reloaded {
-            file: PathBuf::from("b.toml"),
-            in_force: vec![],
-            after_restart: vec![],
-            warnings: vec![],
-        })
     }
 
     #[track_caller]

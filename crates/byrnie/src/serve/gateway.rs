@@ -31,9 +31,10 @@ use tracing::error;
 use tracing::info;
 use tracing::warn;
 
+use super::butler::Butler;
 use super::descriptors;
 use super::door::Door;
-use super::door::Obey;
+use super::history::History;
 use super::monitor;
 use super::monitor::Measure;
 use super::monitor::Monitor;
@@ -43,9 +44,6 @@ use crate::config;
 use crate::config::File;
 use crate::config::MetricsListen;
 use crate::config::Settings;
-use crate::control::Answer;
-use crate::control::Reloaded;
-use crate::control::Request;
 use crate::failure::Failure;
 use crate::kept_anchors::KeptAnchors;
 use crate::log::LogLevel;
@@ -83,10 +81,11 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let anchors = anchors.map(|book| (book, kept));
     tend(&resolver, anchors, clock, &stopping);
 
+    let history = History::new(Arc::clone(&metrics), resolver.clone());
     let parts = MtaParts {
         listeners,
         server_tls: settings::server_tls(file)?,
-        store,
+        store: Arc::clone(&store),
         resolver: Arc::new(resolver),
         roots: resolving::roots(file)?,
         clock: Arc::new(SystemClock),
@@ -103,14 +102,15 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         control: mta.control(),
         log,
     });
-    attend(door, hangups, reloader, stopping);
+    let butler = Butler {
+        reloader,
+        store,
+        queue: mta.queue(),
+        history,
+    };
+    attend(door, hangups, butler, &stopping);
     monitor.now_ready();
-    info!(
-        target: "byrnie::serve",
-        smtp = %smtp,
-        metrics = %monitored_at,
-        "ready"
-    );
+    info!(target: "byrnie::serve", %smtp, metrics = %monitored_at, "ready");
 
     // A part that ends by itself ends the whole.
     let finished = tokio::spawn(mta.finished());
@@ -160,24 +160,17 @@ async fn stop_after(
 }
 
 /// Does what commands and signals ask for, as long as the gateway goes on.
-fn attend(door: Door, hangups: Signal, reloader: Arc<Reloader>, stopping: watch::Receiver<Life>) {
-    let until = ended(stopping.clone());
-    tokio::spawn(reload_at(hangups, Arc::clone(&reloader), until));
-    tokio::spawn(door.attend(Arc::new(Butler { reloader }), ended(stopping)));
-}
-
-/// Does what commands ask for.
-struct Butler {
-    /// Reads the configuration again.
-    reloader: Arc<Reloader>,
-}
-
-impl Obey for Butler {
-    async fn obey(&self, request: Request) -> Result<Answer, Failure> {
-        match request {
-            Request::Reload => reload(&self.reloader).await.map(Answer::Reloaded),
-        }
-    }
+fn attend(door: Door, hangups: Signal, butler: Butler, stopping: &watch::Receiver<Life>) {
+    let until = || ended(stopping.clone());
+    let butler = Arc::new(butler);
+    let remembering = (Arc::clone(&butler), until());
+    tokio::spawn(async move {
+        let (butler, until) = remembering;
+        butler.history.keep(&butler.queue, until).await;
+    });
+    let reloader = Arc::clone(&butler.reloader);
+    tokio::spawn(reload_at(hangups, reloader, until()));
+    tokio::spawn(door.attend(butler, until()));
 }
 
 /// Reads the configuration again at each signal, until `shutdown` ends.
@@ -193,16 +186,8 @@ async fn reload_at(
             Some(()) = hangups.recv() => {}
         }
         // What came of it stands in the log.
-        _ = reload(&reloader).await;
+        _ = Reloader::reload_aside(Arc::clone(&reloader)).await;
     }
-}
-
-/// Reads the configuration again, beside the threads that move mail.
-async fn reload(reloader: &Arc<Reloader>) -> Result<Reloaded, Failure> {
-    let reloader = Arc::clone(reloader);
-    tokio::task::spawn_blocking(move || reloader.reload())
-        .await
-        .unwrap_or_else(|error| Err(Failure::runtime(error.to_string())))
 }
 
 /// Whether the gateway goes on.

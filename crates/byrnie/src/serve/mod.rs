@@ -6,9 +6,11 @@
 //!    exit code 0 ◄── monitor closed ◄── deliveries ended ◄── sessions ended ◄── signal
 //! ```
 
+mod butler;
 mod descriptors;
 mod door;
 mod gateway;
+mod history;
 mod monitor;
 mod reload;
 mod settings;

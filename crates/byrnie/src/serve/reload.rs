@@ -1,5 +1,6 @@
 //! Reading the configuration again while the gateway works.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -33,11 +34,21 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
+    /// Does it beside the threads that move mail.
+    ///
+    /// # Errors
+    /// As for [`reload`](Self::reload).
+    pub(super) async fn reload_aside(reloader: Arc<Self>) -> Result<Reloaded, Failure> {
+        tokio::task::spawn_blocking(move || reloader.reload())
+            .await
+            .unwrap_or_else(|error| Err(Failure::runtime(error.to_string())))
+    }
+
     /// Reads the configuration again, checks all of it, and takes over what can be; tells the log.
     ///
     /// # Errors
     /// The configuration is not good. Then everything stays as it was.
-    pub(super) fn reload(&self) -> Result<Reloaded, Failure> {
+    fn reload(&self) -> Result<Reloaded, Failure> {
         // Whoever comes second sees what the first has taken over.
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let reloaded = self.take_over(&mut running);

@@ -11,6 +11,8 @@ mod policy;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod scenarios;

@@ -76,6 +76,12 @@ impl SqliteOptions {
             sts_records_max: 100_000,
         }
     }
+
+    /// The file that holds the spool, and that a backup must be named as to be one.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.directory.join(DATABASE_FILE)
+    }
 }
 
 /// The store in one SQLite database: write-ahead log, full synchronisation, one writing thread.
@@ -107,7 +113,7 @@ impl SqliteStore {
     pub fn open(options: SqliteOptions) -> Result<Self, StoreError> {
         make_directory(&options.directory)?;
         let lock = lock(&options.directory.join(LOCK_FILE))?;
-        let path = options.directory.join(DATABASE_FILE);
+        let path = options.database();
         // SQLite gives its other files the mode of this one.
         open_private(&path)?;
         let mut writer = connect(&path)?;
@@ -126,7 +132,7 @@ impl SqliteStore {
     /// [`StoreError::NoSpool`] if there is none, [`StoreError::OlderSchema`] or
     /// [`StoreError::NewerSchema`] if it is not of this version.
     pub fn attach(options: SqliteOptions) -> Result<Self, StoreError> {
-        let path = options.directory.join(DATABASE_FILE);
+        let path = options.database();
         if !path.is_file() {
             let directory = options.directory.display().to_string();
             return Err(StoreError::NoSpool(directory));
@@ -147,7 +153,7 @@ impl SqliteStore {
         options: SqliteOptions,
         lock: Option<File>,
     ) -> Result<Self, StoreError> {
-        let path = options.directory.join(DATABASE_FILE);
+        let path = options.database();
         let readers = (0..READERS)
             .map(|_| connect_for_reading(&path))
             .collect::<Result<Vec<_>, _>>()?;
@@ -171,7 +177,7 @@ impl SqliteStore {
 
     /// Where the database lies.
     fn path(&self) -> PathBuf {
-        self.options.directory.join(DATABASE_FILE)
+        self.options.database()
     }
 }
 

@@ -1,91 +1,59 @@
 //! `byrnie queue`: the mail that waits, why it waits, and steering it.
+//!
+//! What only looks reads the database, beside the gateway, and asks the gateway for what it alone knows.
+//! What changes anything is done by the gateway; if none runs, by the command, under the gateway's lock.
 
+mod list;
 mod show;
+mod steer;
+mod upkeep;
+mod why;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use byrnie_net::clock::Clock;
-use byrnie_net::clock::SystemClock;
-use byrnie_store::Filter;
-use byrnie_store::Listed;
+use byrnie_base::MailDomain;
 use byrnie_store::QueueCommands;
-use byrnie_store::QueueId;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
-use serde::Serialize;
 
 use crate::cli::ConfigArgs;
 use crate::cli::QueueCommand;
-use crate::cli::QueueListArgs;
 use crate::cli::QueueOneArgs;
-use crate::cli::QueueSomeArgs;
 use crate::config;
+use crate::config::File;
+use crate::control;
+use crate::control::Action;
+use crate::control::Glance;
+use crate::control::Request;
 use crate::failure::Failure;
 use crate::output;
 use crate::runtime;
+use crate::selection::parse_id;
 
 /// Runs `byrnie queue`.
 pub(crate) fn run(command: &QueueCommand) -> Result<ExitCode, Failure> {
     match command {
-        QueueCommand::List(args) => list(args),
+        QueueCommand::List(args) => list::list(args),
+        QueueCommand::Count(args) => list::count(args),
         QueueCommand::Show(args) => show(args),
-        QueueCommand::Retry(args) => steer(args, Steer::Retry),
-        QueueCommand::Hold(args) => steer(args, Steer::Hold),
-        QueueCommand::Release(args) => steer(args, Steer::Release),
-        QueueCommand::Remove(args) => steer(args, Steer::Remove),
+        QueueCommand::Why(args) => why::run(args),
+        QueueCommand::Retry(args) => steer::run(args, Action::Retry),
+        QueueCommand::Hold(args) => steer::run(args, Action::Hold),
+        QueueCommand::Release(args) => steer::run(args, Action::Release),
+        QueueCommand::Remove(args) => steer::run(args, Action::Remove),
+        QueueCommand::Verify(args) => upkeep::verify(args),
+        QueueCommand::Backup(args) => upkeep::backup(args),
     }
-}
-
-fn list(args: &QueueListArgs) -> Result<ExitCode, Failure> {
-    let store = open(&args.config)?;
-    runtime::block_on(async {
-        let mut filter = Filter::default();
-        loop {
-            let page = store
-                .list(filter.clone())
-                .await
-                .map_err(|error| explain(&error))?;
-            let Some(last) = page.last() else { break };
-            filter.after = Some(last.delivery);
-            for listed in &page {
-                if args.json {
-                    output::print_json(listed)?;
-                } else {
-                    output::print(list_line(listed))?;
-                }
-            }
-        }
-        Ok(ExitCode::SUCCESS)
-    })
-}
-
-/// One delivery in one line, with the reason under it.
-fn list_line(listed: &Listed) -> String {
-    let mut line = format!(
-        "{}  {:<8}  <{}> -> {}  {} left  {} octets  since {}",
-        listed.queue_id,
-        listed.state,
-        listed.sender,
-        listed.next_hop,
-        listed.pending,
-        listed.size,
-        output::time(listed.received_at),
-    );
-    if let Some(next) = listed.next_attempt_at {
-        line.push_str(&format!("  next {}", output::time(next)));
-    }
-    if let Some(reason) = &listed.last_reason {
-        line.push_str(&format!("\n             {reason}"));
-    }
-    output::visible(&line) + "\n"
 }
 
 fn show(args: &QueueOneArgs) -> Result<ExitCode, Failure> {
     let id = parse_id(&args.id)?;
-    let store = open(&args.config)?;
+    let spool = Spool::look(&args.config)?;
     runtime::block_on(async {
-        let shown = store.show(id).await.map_err(|error| explain(&error))?;
+        let shown = spool.store.show(id).await;
+        let shown = shown.map_err(|error| Failure::store(&error))?;
         if args.json {
             output::print_json(&shown)?;
         } else {
@@ -95,124 +63,55 @@ fn show(args: &QueueOneArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// What to do with messages.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Steer {
-    /// Try again now.
-    Retry,
-    /// Keep back.
-    Hold,
-    /// Let go on.
-    Release,
-    /// Remove for ever.
-    Remove,
+/// The spool of a configuration, beside a gateway that may be working on it.
+struct Spool {
+    /// To read.
+    store: SqliteStore,
+    /// The configuration.
+    file: File,
 }
 
-impl Steer {
-    /// What has been done, for people.
-    fn past(self) -> &'static str {
-        match self {
-            Self::Retry => "tried again now",
-            Self::Hold => "held",
-            Self::Release => "released",
-            Self::Remove => "removed",
-        }
-    }
-}
-
-/// What became of a message, for machines.
-#[derive(Serialize)]
-struct Steered {
-    /// The message; `None` for all of them.
-    queue_id: Option<QueueId>,
-    /// What was asked for.
-    action: Steer,
-    /// On how many deliveries it had an effect.
-    deliveries: usize,
-}
-
-fn steer(args: &QueueSomeArgs, action: Steer) -> Result<ExitCode, Failure> {
-    let ids = args.ids.iter().map(|id| parse_id(id).map(Some));
-    let targets = match args.all {
-        true => vec![None],
-        false => ids.collect::<Result<Vec<_>, _>>()?,
-    };
-    let store = open_to_change(&args.config)?;
-    runtime::block_on(async {
-        for queue_id in targets {
-            let filter = Filter {
-                ids: queue_id.into_iter().collect(),
-                limit: u32::MAX,
-                ..Filter::default()
-            };
-            let now = SystemClock.now();
-            let deliveries = match action {
-                Steer::Retry => store.retry(filter, now).await.map(|changed| changed.len()),
-                Steer::Hold => store.hold(filter).await.map(|changed| changed.len()),
-                Steer::Release => store
-                    .release(filter, now)
-                    .await
-                    .map(|changed| changed.len()),
-                Steer::Remove => store.remove(filter).await.map(|changed| changed.len()),
+impl Spool {
+    /// Opens it for reading.
+    fn look(args: &ConfigArgs) -> Result<Self, Failure> {
+        let file = config::load(args.config.as_deref())?;
+        let store = SqliteStore::attach(SqliteOptions::in_directory(&file.queue.spool));
+        let store = store.map_err(|error| {
+            let failure = Failure::runtime(error.to_string());
+            if matches!(error, StoreError::OlderSchema { .. }) {
+                return failure.hint("`byrnie serve` brings it to this version when it starts");
             }
-            .map_err(|error| explain(&error))?;
-            let steered = Steered {
-                queue_id,
-                action,
-                deliveries,
-            };
-            if args.json {
-                output::print_json(&steered)?;
-                continue;
+            failure.hint(format!(
+                "`queue.spool` is {}; name the gateway's configuration with `--config`, and run as its user",
+                file.queue.spool.display()
+            ))
+        })?;
+        Ok(Self { store, file })
+    }
+
+    /// Where it is.
+    fn path(&self) -> &Path {
+        &self.file.queue.spool
+    }
+
+    /// What the gateway knows besides, about these next hops; `None` if none runs.
+    fn glance(&self, named: Vec<MailDomain>) -> Result<Option<Glance>, Failure> {
+        let request = Request::Look {
+            destinations: 0,
+            named,
+        };
+        control::ask(self.path(), &request)
+    }
+
+    /// The store to be changed, where no gateway runs.
+    fn alone(&self) -> Result<SqliteStore, Failure> {
+        let options = SqliteOptions::in_directory(self.path());
+        SqliteStore::open(options).map_err(|error| {
+            if error == StoreError::Locked {
+                return Failure::runtime("a gateway works on the spool and cannot be asked")
+                    .hint("it is just starting or ending: try again in a moment");
             }
-            let what = queue_id.map_or_else(|| String::from("queue"), |id| id.to_string());
-            let noun = if deliveries == 1 {
-                "delivery"
-            } else {
-                "deliveries"
-            };
-            output::print(format_args!(
-                "{what}: {deliveries} {noun} {}\n",
-                action.past()
-            ))?;
-        }
-        Ok(ExitCode::SUCCESS)
-    })
-}
-
-/// The spool of the configuration, which no daemon may be working on.
-fn open_to_change(args: &ConfigArgs) -> Result<SqliteStore, Failure> {
-    let file = config::load(args.config.as_deref())?;
-    SqliteStore::open(SqliteOptions::in_directory(&file.queue.spool))
-        .map_err(|error| Failure::runtime(error.to_string()))
-}
-
-/// The spool of the configuration, beside a daemon that may be working on it.
-fn open(args: &ConfigArgs) -> Result<SqliteStore, Failure> {
-    let file = config::load(args.config.as_deref())?;
-    SqliteStore::attach(SqliteOptions::in_directory(&file.queue.spool)).map_err(|error| {
-        Failure::runtime(error.to_string()).hint(format!(
-            "`queue.spool` is {}; name the gateway's configuration with `--config`, and run as its user",
-            file.queue.spool.display()
-        ))
-    })
-}
-
-fn parse_id(text: &str) -> Result<QueueId, Failure> {
-    text.parse().map_err(|error| {
-        Failure::usage(format!("\"{text}\": {error}")).hint("`byrnie queue list` prints the ids")
-    })
-}
-
-/// A failed storage call as a failure of the command.
-fn explain(error: &StoreError) -> Failure {
-    let failure = Failure::runtime(error.to_string());
-    if matches!(error, StoreError::NoSuchMessage(_)) {
-        return failure.hint("`byrnie queue list` prints the ids");
+            Failure::store(&error)
+        })
     }
-    if error.is_passing() {
-        return failure.hint("try again in a moment");
-    }
-    failure
 }

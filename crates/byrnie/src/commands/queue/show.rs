@@ -128,7 +128,7 @@ fn tried(receipt: &Receipt, lines: &mut Vec<String>) {
 }
 
 /// A unit variant as its word in the configuration and in JSON.
-fn word(value: &impl serde::Serialize) -> String {
+pub(super) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value)
         .map(|quoted| quoted.trim_matches('"').to_owned())
         .unwrap_or_default()

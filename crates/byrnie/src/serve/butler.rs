@@ -1,0 +1,191 @@
+//! What the gateway does when commands ask for it.
+
+use std::sync::Arc;
+
+use byrnie_base::MailDomain;
+use byrnie_mta::Live;
+use byrnie_mta::Loading;
+use byrnie_mta::QueueHandle;
+use byrnie_mta::StoreHealth;
+use byrnie_mta::scheduler::LaneView;
+use byrnie_store::QueueCommands;
+use byrnie_store::Spool;
+use byrnie_store::SqliteStore;
+use byrnie_store::StoreError;
+use serde::Serialize;
+use serde_json::Value;
+use tracing::info;
+use tracing::warn;
+
+use super::door::Obey;
+use super::history::History;
+use super::reload::Reloader;
+use crate::control::Action;
+use crate::control::ActiveDelivery;
+use crate::control::DamagedMessage;
+use crate::control::Destination;
+use crate::control::Glance;
+use crate::control::QueueCounts;
+use crate::control::Request;
+use crate::control::Spot;
+use crate::control::Steered;
+use crate::failure::Failure;
+use crate::resolving;
+use crate::selection::Selection;
+
+/// Does what commands ask for.
+pub(super) struct Butler {
+    /// Reads the configuration again.
+    pub(super) reloader: Arc<Reloader>,
+    /// Where the mail is.
+    pub(super) store: Arc<SqliteStore>,
+    /// What sends it, and must know of changes.
+    pub(super) queue: QueueHandle,
+    /// What was done of late.
+    pub(super) history: History,
+}
+
+impl Obey for Butler {
+    async fn obey(&self, request: Request) -> Result<Value, Failure> {
+        match request {
+            Request::Reload => {
+                let reloader = Arc::clone(&self.reloader);
+                answer(&Reloader::reload_aside(reloader).await?)
+            }
+            Request::Steer { action, selection } => answer(&self.steer(action, &selection).await?),
+            Request::Look {
+                destinations,
+                named,
+            } => answer(&self.look(destinations, named).await?),
+            Request::PutAside { damaged } => {
+                self.put_aside(&damaged).await?;
+                Ok(Value::Null)
+            }
+        }
+    }
+}
+
+/// What is sent back.
+fn answer(value: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(value).map_err(|error| Failure::runtime(error.to_string()))
+}
+
+impl Butler {
+    /// Changes deliveries in the store, and tells the queue.
+    async fn steer(&self, action: Action, selection: &Selection) -> Result<Steered, Failure> {
+        let (store, queue) = (&self.store, &self.queue);
+        let (filter, now) = (selection.filter(), resolving::clock().now());
+        let due = |changed: Vec<_>| (changed.len(), queue.due(changed)).0;
+        let withdrawn = |changed: Vec<_>| (changed.len(), queue.withdrawn(changed)).0;
+        let changed = match action {
+            Action::Retry => store.retry(filter, now).await.map(due),
+            Action::Release => store.release(filter, now).await.map(due),
+            Action::Hold => store.hold(filter).await.map(withdrawn),
+            Action::Remove => store.remove(filter).await.map(withdrawn),
+        };
+        let deliveries = changed.map(number).map_err(|error| {
+            if matches!(error, StoreError::NoSuchMessage(_)) {
+                return Failure::store(&error);
+            }
+            Failure::runtime(error.to_string()).hint(HALF_DONE)
+        })?;
+        let action = action.word();
+        info!(target: "byrnie::queue", action, deliveries, "changed by an operator");
+        Ok(Steered { deliveries })
+    }
+
+    /// Sees to it that damaged messages are never sent.
+    async fn put_aside(&self, damaged: &[DamagedMessage]) -> Result<(), Failure> {
+        for message in damaged {
+            let (queue_id, reason) = (message.queue_id, &message.what);
+            let marked = self.store.mark_corrupt(queue_id, reason.clone()).await;
+            marked.map_err(|error| Failure::store(&error))?;
+            warn!(target: "byrnie::queue", %queue_id, %reason, "corrupt");
+        }
+        Ok(())
+    }
+
+    /// What is going on.
+    async fn look(&self, destinations: u32, named: Vec<MailDomain>) -> Result<Glance, Failure> {
+        let most = destinations.min(DESTINATIONS_MAX);
+        let most = usize::try_from(most).unwrap_or_default();
+        let ending = || Failure::runtime("the gateway is ending").hint("look again once it runs");
+        let live = self.queue.live(most).await.ok_or_else(ending)?;
+        let mut spots = Vec::new();
+        for domain in named.into_iter().take(NAMED_MAX) {
+            let lane = self.queue.lane(domain.clone()).await;
+            let destination = lane.as_ref().map(destination);
+            spots.push(Spot {
+                domain,
+                destination,
+            });
+        }
+        let active = live.active.iter().map(|active| ActiveDelivery {
+            delivery: active.delivery,
+            domain: MailDomain::clone(&active.next_hop),
+            milliseconds: milliseconds(active.since),
+        });
+        Ok(Glance {
+            at: live.at,
+            loading: live.loading == Loading::UnderWay,
+            store_failing: live.store == StoreHealth::Failing,
+            queue: self.counts(&live),
+            done: self.history.done(&live),
+            sessions: number(self.reloader.control.sessions()),
+            destinations: live.lanes.iter().map(destination).collect(),
+            active: active.collect(),
+            spots,
+            past: self.history.past(),
+        })
+    }
+
+    /// How much waits.
+    fn counts(&self, live: &Live) -> QueueCounts {
+        let depth = self.store.depth();
+        QueueCounts {
+            messages: depth.messages,
+            oldest_seconds: depth.age_of_oldest(live.at).as_secs(),
+            states: depth.deliveries,
+            deferred: number(live.counts.deferred),
+            due: number(live.counts.waiting),
+            in_progress: live.counts.in_progress.into(),
+            slow: live.counts.in_progress_slowly.into(),
+            destinations: number(live.counts.lanes),
+            octets_in_memory: live.handed_over_octets,
+        }
+    }
+}
+
+/// A lane, for people.
+fn destination(lane: &LaneView) -> Destination {
+    Destination {
+        domain: MailDomain::clone(&lane.next_hop),
+        deliveries: lane.deliveries,
+        due: lane.due,
+        in_progress: lane.in_progress,
+        window: lane.window,
+        closed_until: lane.closed_until,
+        trouble: lane.trouble.clone(),
+        attempt_milliseconds: milliseconds(lane.attempt_time),
+    }
+}
+
+/// A length of time.
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many.
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// For changes that were broken off: what they had changed by then stands in the store alone.
+const HALF_DONE: &str = "some may have been changed: when the spool works again, give the command once \
+     more, and after a release `byrnie queue retry` with the same words";
+
+/// Next hops in one answer; whoever wants more asks for them by name.
+const DESTINATIONS_MAX: u32 = 1_000;
+
+/// Next hops that can be named in one question: those of one message.
+const NAMED_MAX: usize = 1_000;
