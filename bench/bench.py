@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 # Enough for the connections of any scenario.
 OPEN_FILES = 65536
 # What a relay opens beside its connections.
-SPARE_FILES = 200
+SPARE_FILES = 500
 
 # What a smoke run takes in the place of a scenario's own numbers, by kind.
 SMOKE = {
