@@ -113,22 +113,24 @@ mod tests {
         let envelope = envelope("a@origin.example", &["b@one.example"]);
         let (route, expires_at) = (Route::default(), START + LIFETIME);
         let deliveries = by_next_hop(&route, &envelope.recipients, START, expires_at);
-        incoming.commit(envelope, START, deliveries).await.unwrap();
+        let accepted = incoming.commit(envelope, START, deliveries).await.unwrap();
 
         let claimed = u64::try_from(size)
             .unwrap()
             .checked_add_signed(off)
             .unwrap();
-        let mut read = Vec::new();
-        let mut body = StoredBody::new(store, id, claimed, None);
-        let ended = loop {
-            match body.piece().await {
-                Ok([]) => break Ok(()),
-                Ok(piece) => read.extend_from_slice(piece),
-                Err(error) => break Err(error.kind()),
-            }
-        };
-        assert_eq!(ended, expected);
-        assert!(expected.is_err() || read == octets);
+        for body in [None, accepted.body] {
+            let mut read = Vec::new();
+            let mut body = StoredBody::new(Arc::clone(&store), id, claimed, body);
+            let ended = loop {
+                match body.piece().await {
+                    Ok([]) => break Ok(()),
+                    Ok(piece) => read.extend_from_slice(piece),
+                    Err(error) => break Err(error.kind()),
+                }
+            };
+            assert_eq!(ended, expected);
+            assert!(expected.is_err() || read == octets);
+        }
     }
 }

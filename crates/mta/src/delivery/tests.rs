@@ -27,6 +27,7 @@ use byrnie_store::Body;
 use byrnie_store::Claim;
 
 use super::AddressOrder;
+use super::Content;
 use super::Courier;
 use super::Decide;
 use super::Deliver;
@@ -100,6 +101,67 @@ async fn a_failure_of_one_host_leads_to_the_next() {
             [AttemptOutcome::NextHost, AttemptOutcome::Delivered]
         );
     }
+}
+
+#[tokio::test]
+async fn the_queue_is_told_what_the_hosts_made_of_being_asked() {
+    let rows = [
+        (FailureClass::NextHost, None, Answer::Silent),
+        (
+            FailureClass::NextHost,
+            Some(FailureClass::NextHost),
+            Answer::Silent,
+        ),
+        (
+            FailureClass::NextHost,
+            Some(FailureClass::Later),
+            Answer::Busy,
+        ),
+        (
+            FailureClass::NextHost,
+            Some(FailureClass::Security),
+            Answer::Answered,
+        ),
+        (FailureClass::Later, None, Answer::Busy),
+        (FailureClass::GiveUp, None, Answer::Answered),
+    ];
+    for (first, second, answer) in rows {
+        let mut world = World::new().fails("192.0.2.1", first, "451 4.4.1 first");
+        let mut hosts = vec![host("mx1.example", 10, "192.0.2.1")];
+        if let Some(second) = second {
+            world = world.fails("192.0.2.2", second, "451 4.4.2 second");
+            hosts.push(host("mx2.example", 20, "192.0.2.2"));
+        }
+        let world = world.domain("one.example", &hosts);
+        let report = world.deliver("one.example").await;
+        assert_eq!(report.answer, answer, "{first:?}, {second:?}");
+        assert_eq!(report.content, Content::Intact);
+    }
+    let hosts = [host("mx1.example", 10, "192.0.2.1")];
+    let world = World::new()
+        .domain("one.example", &hosts)
+        .accepts("192.0.2.1");
+    assert_eq!(world.deliver("one.example").await.answer, Answer::Answered);
+    let world = World::new().domain("one.example", &hosts);
+    world.goes_down("192.0.2.1");
+    assert_eq!(world.deliver("one.example").await.answer, Answer::Silent);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_offered_to_no_other_host() {
+    let world = World::new()
+        .domain(
+            "one.example",
+            &[
+                host("mx1.example", 10, "192.0.2.1"),
+                host("mx2.example", 20, "192.0.2.2"),
+            ],
+        )
+        .fails("192.0.2.1", FailureClass::Damaged, "451 4.3.0 unreadable");
+    let report = world.deliver("one.example").await;
+    assert_eq!(report.content, Content::Damaged);
+    assert_eq!(fates(&report), "deferred 451 4.3.0 unreadable");
+    assert_eq!(world.tried(), ["192.0.2.1"]);
 }
 
 #[tokio::test]

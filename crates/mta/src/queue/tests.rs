@@ -639,6 +639,19 @@ async fn an_attempt_that_panics_is_made_again() {
     assert_eq!(world.jobs.next().await.claim.attempt, 1);
 }
 
+#[tokio::test]
+async fn what_is_deferred_comes_back_even_if_the_store_said_that_it_failed() {
+    let mut world = World::new();
+    world.accept(&["a@one.example"]).await;
+    *world.faulty.finish.lock().unwrap() = vec![Fault::FailsButPersists];
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(1).await;
+    let settled = |live: &Live| live.recording == 0 && live.counts.in_progress == 0;
+    world.until_live(settled).await;
+    world.pass(Duration::from_secs(300));
+    assert_eq!(world.jobs.next().await.claim.attempt, 2);
+}
+
 /// While the store does not take what came of one attempt, no other is begun, and nothing is lost.
 #[tokio::test]
 async fn a_failing_store_holds_back_new_attempts() {
