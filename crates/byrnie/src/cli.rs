@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Relay mail: take it in over SMTP, keep it, and send it on
     #[command(after_help = EXIT_SERVE)]
     Serve(ServeArgs),
+    /// Watch the running gateway: rates, queue, slowest destinations, TLS, disk
+    #[command(after_help = EXIT_TOP)]
+    Top(TopArgs),
     /// Let the running gateway read its configuration again, without losing a connection
     #[command(after_help = EXIT_RELOAD)]
     Reload(ReloadArgs),
@@ -113,6 +116,19 @@ pub(crate) struct ServeArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) resolve: ResolveArgs,
+}
+
+/// Arguments of `top`.
+#[derive(Args, Debug)]
+pub(crate) struct TopArgs {
+    /// Print what is going on once
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one JSON object; without `--once`, one per second and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Arguments of `reload`.
@@ -415,6 +431,12 @@ Exit codes:
   0  stopped by SIGTERM or SIGINT, with nothing lost
   1  could not start or go on; why is said on standard error
   2  bad usage or a bad configuration";
+
+const EXIT_TOP: &str = "\
+Exit codes:
+  0  ended by q, Ctrl-C or a signal, or printed
+  1  no gateway runs on the spool, or it does not answer
+  2  bad usage, a bad configuration, or no terminal";
 
 const EXIT_RELOAD: &str = "\
 Exit codes:

@@ -67,6 +67,12 @@ impl Paint {
         }
     }
 
+    /// For nobody who sees colours.
+    #[cfg(test)]
+    pub(crate) fn for_nobody() -> Self {
+        Self { enabled: false }
+    }
+
     /// For standard error.
     pub(crate) fn for_stderr() -> Self {
         Self {

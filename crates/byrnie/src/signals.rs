@@ -31,6 +31,14 @@ pub(crate) fn hangups() -> Result<Signal, Failure> {
     listen(SignalKind::hangup())
 }
 
+/// Tells of each change of the terminal's size.
+///
+/// # Errors
+/// The system refuses to tell of signals.
+pub(crate) fn resizes() -> Result<Signal, Failure> {
+    listen(SignalKind::window_change())
+}
+
 /// Tells of a signal.
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))

@@ -10,6 +10,7 @@ mod man;
 mod policy;
 mod queue;
 mod reload;
+mod top;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ use crate::serve;
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Top(args) => top::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Policy(args) => policy::run(&args),

@@ -180,6 +180,10 @@ pub(crate) struct Glance {
     pub(crate) queue: QueueCounts,
     /// What was done since the start.
     pub(crate) done: Done,
+    /// What was done of late.
+    pub(crate) recent: Recent,
+    /// The disk under the spool.
+    pub(crate) disk: Disk,
     /// Clients that are connected.
     pub(crate) sessions: u64,
     /// The next hops with the most deliveries.
@@ -244,6 +248,58 @@ pub(crate) struct Done {
     pub(crate) dns_lookups: u64,
     /// Of these, those from memory.
     pub(crate) dns_hits: u64,
+    /// How often the disk was waited for.
+    pub(crate) flushes: u64,
+    /// How many changes of the spool shared these waits.
+    pub(crate) changes: u64,
+    /// How long the waits were in all, in microseconds.
+    pub(crate) flush_microseconds: u64,
+}
+
+impl Done {
+    /// What was done since then.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            accepted_tls: self.accepted_tls.saturating_sub(before.accepted_tls),
+            accepted_clear: self.accepted_clear.saturating_sub(before.accepted_clear),
+            attempts: self.attempts.saturating_sub(before.attempts),
+            delivered: self.delivered.saturating_sub(before.delivered),
+            deferred: self.deferred.saturating_sub(before.deferred),
+            bounced: self.bounced.saturating_sub(before.bounced),
+            sent_authenticated: self
+                .sent_authenticated
+                .saturating_sub(before.sent_authenticated),
+            sent_encrypted: self.sent_encrypted.saturating_sub(before.sent_encrypted),
+            sent_clear: self.sent_clear.saturating_sub(before.sent_clear),
+            connections: self.connections.saturating_sub(before.connections),
+            reused: self.reused.saturating_sub(before.reused),
+            dns_lookups: self.dns_lookups.saturating_sub(before.dns_lookups),
+            dns_hits: self.dns_hits.saturating_sub(before.dns_hits),
+            flushes: self.flushes.saturating_sub(before.flushes),
+            changes: self.changes.saturating_sub(before.changes),
+            flush_microseconds: self
+                .flush_microseconds
+                .saturating_sub(before.flush_microseconds),
+        }
+    }
+}
+
+/// What was done of late.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Recent {
+    /// For how long one looks back; 0 if there is nothing to look back to yet.
+    pub(crate) seconds: f64,
+    /// What was done in that time.
+    pub(crate) done: Done,
+}
+
+/// The disk under the spool.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Disk {
+    /// Octets of the spool's files.
+    pub(crate) spool_octets: u64,
+    /// Octets that are free.
+    pub(crate) free_octets: u64,
 }
 
 /// What happened up to a moment since the one before.

@@ -1,5 +1,7 @@
 //! What the gateway does when commands ask for it.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use byrnie_base::MailDomain;
@@ -10,8 +12,10 @@ use byrnie_mta::StoreHealth;
 use byrnie_mta::scheduler::LaneView;
 use byrnie_store::QueueCommands;
 use byrnie_store::Spool;
+use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
+use rustix::fs::statvfs;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::info;
@@ -24,6 +28,7 @@ use crate::control::Action;
 use crate::control::ActiveDelivery;
 use crate::control::DamagedMessage;
 use crate::control::Destination;
+use crate::control::Disk;
 use crate::control::Glance;
 use crate::control::QueueCounts;
 use crate::control::Request;
@@ -39,6 +44,8 @@ pub(super) struct Butler {
     pub(super) reloader: Arc<Reloader>,
     /// Where the mail is.
     pub(super) store: Arc<SqliteStore>,
+    /// Where that lies.
+    pub(super) options: SqliteOptions,
     /// What sends it, and must know of changes.
     pub(super) queue: QueueHandle,
     /// What was done of late.
@@ -131,12 +138,26 @@ impl Butler {
             store_failing: live.store == StoreHealth::Failing,
             queue: self.counts(&live),
             done: self.history.done(&live),
+            recent: self.history.recent(&live),
+            disk: self.disk(),
             sessions: number(self.reloader.control.sessions()),
             destinations: live.lanes.iter().map(destination).collect(),
             active: active.collect(),
             spots,
             past: self.history.past(),
         })
+    }
+
+    /// The disk under the spool; what cannot be measured counts as 0.
+    fn disk(&self) -> Disk {
+        let database = self.options.database();
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        let log = database.with_extension(LOG_EXTENSION);
+        let free = statvfs(&self.options.directory);
+        Disk {
+            spool_octets: size(&database).saturating_add(size(&log)),
+            free_octets: free.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        }
     }
 
     /// How much waits.
@@ -183,6 +204,9 @@ fn number(count: usize) -> u64 {
 /// For changes that were broken off: what they had changed by then stands in the store alone.
 const HALF_DONE: &str = "some may have been changed: when the spool works again, give the command once \
      more, and after a release `byrnie queue retry` with the same words";
+
+/// What stands behind the dot in the name of the log that belongs to the database.
+const LOG_EXTENSION: &str = "sqlite3-wal";
 
 /// Next hops in one answer; whoever wants more asks for them by name.
 const DESTINATIONS_MAX: u32 = 1_000;

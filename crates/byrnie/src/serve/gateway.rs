@@ -81,7 +81,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let anchors = anchors.map(|book| (book, kept));
     tend(&resolver, anchors, clock, &stopping);
 
-    let history = History::new(Arc::clone(&metrics), resolver.clone());
+    let history = History::new(Arc::clone(&metrics), resolver.clone(), Arc::clone(&store));
     let parts = MtaParts {
         listeners,
         server_tls: settings::server_tls(file)?,
@@ -105,6 +105,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let butler = Butler {
         reloader,
         store,
+        options: SqliteOptions::in_directory(&file.queue.spool),
         queue: mta.queue(),
         history,
     };

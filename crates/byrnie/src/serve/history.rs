@@ -12,10 +12,14 @@ use byrnie_mta::Live;
 use byrnie_mta::Metrics;
 use byrnie_mta::QueueHandle;
 use byrnie_net::dns::Resolver;
+use byrnie_store::Flushes;
+use byrnie_store::SqliteStore;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 use tokio::time::interval;
 
 use crate::control::Done;
+use crate::control::Recent;
 use crate::control::Sample;
 
 /// Remembers what was done.
@@ -24,17 +28,29 @@ pub(super) struct History {
     metrics: Arc<Metrics>,
     /// Where questions are counted.
     resolver: Resolver,
-    /// One sample each [`INTERVAL`], the oldest first.
-    samples: Mutex<VecDeque<Sample>>,
+    /// Where waits for the disk are counted.
+    store: Arc<SqliteStore>,
+    /// One each [`INTERVAL`], the oldest first.
+    moments: Mutex<VecDeque<Moment>>,
+}
+
+/// What had been done at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Instant,
+    done: Done,
+    /// Deliveries in the queue.
+    deliveries: u64,
 }
 
 impl History {
     /// Nothing was done yet.
-    pub(super) fn new(metrics: Arc<Metrics>, resolver: Resolver) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>, resolver: Resolver, store: Arc<SqliteStore>) -> Self {
         Self {
             metrics,
             resolver,
-            samples: Mutex::default(),
+            store,
+            moments: Mutex::default(),
         }
     }
 
@@ -42,32 +58,30 @@ impl History {
     pub(super) async fn keep(&self, queue: &QueueHandle, shutdown: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
         let mut ticks = interval(INTERVAL);
-        // A sample that comes late is one of a longer time.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last: Option<(tokio::time::Instant, Done)> = None;
         loop {
-            let now = tokio::select! {
+            tokio::select! {
                 () = &mut shutdown => return,
-                now = ticks.tick() => now,
-            };
+                _ = ticks.tick() => {}
+            }
             let Some(live) = queue.live(0).await else {
                 return;
             };
-            let done = self.done(&live);
-            if let Some((before, done_before)) = last {
-                let sample = sample(
-                    done,
-                    done_before,
-                    now.duration_since(before),
-                    live.counts.deliveries,
-                );
-                let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-                if samples.len() >= SAMPLES_MAX {
-                    samples.pop_front();
-                }
-                samples.push_back(sample);
+            let moment = self.moment(&live);
+            let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+            if moments.len() >= MOMENTS_MAX {
+                moments.pop_front();
             }
-            last = Some((now, done));
+            moments.push_back(moment);
+        }
+    }
+
+    /// What has been done by now.
+    fn moment(&self, live: &Live) -> Moment {
+        Moment {
+            at: Instant::now(),
+            done: self.done(live),
+            deliveries: u64::try_from(live.counts.deliveries).unwrap_or(u64::MAX),
         }
     }
 
@@ -82,6 +96,11 @@ impl History {
             connections,
             reused,
         } = self.metrics.figures();
+        let Flushes {
+            flushes,
+            changes,
+            microseconds,
+        } = self.store.flushes();
         let dns = self.resolver.stats().snapshot();
         Done {
             accepted_tls,
@@ -97,28 +116,47 @@ impl History {
             reused,
             dns_lookups: dns.secure + dns.insecure + dns.bogus + dns.failed,
             dns_hits: dns.cache_hits,
+            flushes,
+            changes,
+            flush_microseconds: microseconds,
         }
+    }
+
+    /// What was done in the last minute.
+    pub(super) fn recent(&self, live: &Live) -> Recent {
+        let now = self.moment(live);
+        let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = moments.iter().rev().take(RECENT_MOMENTS).next_back();
+        since.map_or_else(Recent::default, |since| Recent {
+            seconds: now.at.duration_since(since.at).as_secs_f64(),
+            done: now.done.since(since.done),
+        })
     }
 
     /// The last minutes, the oldest sample first.
     pub(super) fn past(&self) -> Vec<Sample> {
-        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.iter().copied().collect()
+        let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = moments.iter().skip(1);
+        let pairs = moments.iter().zip(next);
+        pairs
+            .map(|(before, after)| sample(*before, *after))
+            .collect()
     }
 }
 
-/// What was done in a time, at whose end so many deliveries are in the queue.
-fn sample(done: Done, before: Done, time: Duration, deliveries: usize) -> Sample {
-    let per_second = |now: u64, then: u64| {
-        let number = u32::try_from(now.saturating_sub(then)).unwrap_or(u32::MAX);
-        f64::from(number) / time.as_secs_f64().max(f64::EPSILON)
+/// What was done between two moments.
+fn sample(before: Moment, after: Moment) -> Sample {
+    let done = after.done.since(before.done);
+    let seconds = after.at.duration_since(before.at).as_secs_f64();
+    let per_second = |number: u64| {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        f64::from(number) / seconds.max(f64::EPSILON)
     };
-    let accepted = |done: Done| done.accepted_tls + done.accepted_clear;
     Sample {
-        accepted: per_second(accepted(done), accepted(before)),
-        delivered: per_second(done.delivered, before.delivered),
-        deferred: per_second(done.deferred, before.deferred),
-        deliveries: u64::try_from(deliveries).unwrap_or(u64::MAX),
+        accepted: per_second(done.accepted_tls + done.accepted_clear),
+        delivered: per_second(done.delivered),
+        deferred: per_second(done.deferred),
+        deliveries: after.deliveries,
     }
 }
 
@@ -126,25 +164,36 @@ fn sample(done: Done, before: Done, time: Duration, deliveries: usize) -> Sample
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Ten minutes.
-const SAMPLES_MAX: usize = 300;
+const MOMENTS_MAX: usize = 301;
+
+/// One minute.
+const RECENT_MOMENTS: usize = 30;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_sample_is_what_was_done_per_second() {
-        let before = Done {
-            accepted_tls: 10,
-            accepted_clear: 10,
-            delivered: 5,
-            ..Done::default()
+    #[tokio::test]
+    async fn a_sample_is_what_was_done_per_second() {
+        let before = Moment {
+            at: Instant::now(),
+            done: Done {
+                accepted_tls: 10,
+                accepted_clear: 10,
+                delivered: 5,
+                ..Done::default()
+            },
+            deliveries: 9,
         };
-        let done = Done {
-            accepted_tls: 14,
-            accepted_clear: 16,
-            delivered: 6,
-            ..before
+        let after = Moment {
+            at: before.at + Duration::from_secs(2),
+            done: Done {
+                accepted_tls: 14,
+                accepted_clear: 16,
+                delivered: 6,
+                ..before.done
+            },
+            deliveries: 3,
         };
         let expected = Sample {
             accepted: 5.0,
@@ -152,8 +201,8 @@ mod tests {
             deferred: 0.0,
             deliveries: 3,
         };
-        assert_eq!(sample(done, before, Duration::from_secs(2), 3), expected);
+        assert_eq!(sample(before, after), expected);
         // Nothing is divided by nothing.
-        assert!(sample(done, before, Duration::ZERO, 3).accepted.is_finite());
+        assert!(sample(before, before).accepted.is_finite());
     }
 }

@@ -266,6 +266,31 @@ fn damage_is_named_and_put_aside() {
     );
 }
 
+#[test]
+fn without_a_gateway_there_is_nothing_to_watch_or_to_reload() {
+    let queue = Queue::with_one_message();
+    let configuration = queue.folder.path().join("b.toml");
+    let configuration = configuration.to_str().unwrap();
+    for (arguments, code, message) in [
+        (
+            &["top", "--once"][..],
+            1,
+            "error: no gateway runs on the spool ",
+        ),
+        (
+            &["top", "--json"],
+            1,
+            "error: no gateway runs on the spool ",
+        ),
+        (&["top"], 2, "error: the live view needs a terminal\nhint: "),
+        (&["reload"], 1, "error: no gateway runs on the spool "),
+    ] {
+        let ran = byrnie(&[arguments, &["--config", configuration]].concat());
+        assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.starts_with(message), "{arguments:?}: {ran:?}");
+    }
+}
+
 /// A spool that nobody works on.
 struct Queue {
     /// Holds the configuration and the spool.

@@ -48,6 +48,14 @@ async fn waiting_mail_explains_itself_and_obeys() {
     assert_eq!(why["destination"]["domain"], DOMAIN, "{why}");
     assert_eq!(why["destination"]["deliveries"], 1, "{why}");
 
+    let glance = lab_top(&lab, &["--once", "--json"]);
+    let glance: Value = serde_json::from_str(&glance).unwrap();
+    assert_eq!(glance["destinations"][0]["domain"], DOMAIN, "{glance}");
+    assert_eq!(glance["done"]["accepted_clear"], 1, "{glance}");
+    let drawn = lab_top(&lab, &["--once"]);
+    assert!(drawn.contains(&format!("\n{DOMAIN} ")), "{drawn}");
+    assert!(!drawn.contains('\u{1b}'), "{drawn}");
+
     // What is held is not tried, whatever was under way.
     assert_eq!(
         queue.run(&["hold", "--domain", DOMAIN], 0),
@@ -105,6 +113,19 @@ fn mail() -> Mail {
         headers: "",
         padding: 0,
     }
+}
+
+/// What `byrnie top` prints.
+fn lab_top(lab: &Lab, arguments: &[&str]) -> String {
+    let ran = Command::new(PROGRAM)
+        .arg("top")
+        .args(arguments)
+        .arg("--config")
+        .arg(lab.subject.plan.configuration_file())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
 }
 
 /// Waits until mail was put off so often.

@@ -38,6 +38,8 @@ use self::migrate::SCHEMA_VERSION;
 use self::migrate::migrate;
 use self::worker::Workers;
 use self::writing::Counters;
+use self::writing::FlushCounts;
+pub use self::writing::Flushes;
 use self::writing::Writing;
 use crate::QueueId;
 use crate::StoreError;
@@ -92,6 +94,8 @@ pub struct SqliteStore {
     workers: Workers,
     /// How much there is, as of the last commit.
     counters: Arc<Mutex<Counters>>,
+    /// How the disk takes what is written.
+    flushes: Arc<FlushCounts>,
     /// Names for new messages.
     ids: IdSource,
     /// Names for new deliveries.
@@ -158,21 +162,30 @@ impl SqliteStore {
             .map(|_| connect_for_reading(&path))
             .collect::<Result<Vec<_>, _>>()?;
         let counters = Arc::new(Mutex::new(Counters::default()));
+        let flushes = Arc::new(FlushCounts::default());
         let (mut last_before, mut last_delivery) = (None, 0);
         let mut writing = None;
         if let Some(db) = writer {
             (last_before, last_delivery) = last_names(&db)?;
-            writing = Some(Writing::new(db, options.clone(), Arc::clone(&counters))?);
+            let (counters, flushes) = (Arc::clone(&counters), Arc::clone(&flushes));
+            writing = Some(Writing::new(db, options.clone(), counters, flushes)?);
         }
         Ok(Self {
             workers: Workers::start(writing, readers)?,
             counters,
+            flushes,
             ids: IdSource::after(last_before),
             delivery_ids: DeliveryIds(AtomicI64::new(last_delivery.saturating_add(1))),
             last_before,
             options,
             _lock: lock,
         })
+    }
+
+    /// How the disk took what was written so far.
+    #[must_use]
+    pub fn flushes(&self) -> Flushes {
+        self.flushes.read()
     }
 
     /// Where the database lies.

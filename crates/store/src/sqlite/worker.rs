@@ -296,7 +296,7 @@ fn write_together(
         }
         outcomes.push(outcome);
     }
-    match writing.commit() {
+    match writing.commit(outcomes.len()) {
         Ok(()) => Ok(outcomes),
         Err(error) => {
             tracing::error!(target: "byrnie::store", %error, "could not write");

@@ -3,6 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::Params;
@@ -27,6 +31,8 @@ pub(super) struct Writing {
     options: SqliteOptions,
     /// What has been committed, for whoever asks.
     counters: Arc<Mutex<Counters>>,
+    /// How the disk takes it, for whoever asks.
+    flushes: Arc<FlushCounts>,
     /// What the open transaction adds to it.
     change: Counters,
     /// Octets that may still be added in the open transaction; `None` until somebody asks.
@@ -35,6 +41,51 @@ pub(super) struct Writing {
     interned: HashMap<i64, i64>,
     /// Those that the open transaction has written.
     interned_now: Vec<(i64, i64)>,
+}
+
+/// How the disk takes what is written.
+#[derive(Debug, Default)]
+pub(super) struct FlushCounts {
+    flushes: AtomicU64,
+    changes: AtomicU64,
+    microseconds: AtomicU64,
+}
+
+impl FlushCounts {
+    /// One more, with so many changes, which took so long.
+    fn note(&self, changes: usize, took: Duration) {
+        let changes = u64::try_from(changes).unwrap_or(u64::MAX);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.flushes.fetch_add(1, Relaxed);
+        self.changes.fetch_add(changes, Relaxed);
+        self.microseconds.fetch_add(took, Relaxed);
+    }
+
+    /// As it is now.
+    pub(super) fn read(&self) -> Flushes {
+        Flushes {
+            flushes: self.flushes.load(Relaxed),
+            changes: self.changes.load(Relaxed),
+            microseconds: self.microseconds.load(Relaxed),
+        }
+    }
+}
+
+/// How the disk took what was written since the spool was opened; from two of them a rate is made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flushes {
+    /// How often it was waited for.
+    pub flushes: u64,
+    /// How many changes shared these waits.
+    pub changes: u64,
+    /// How long the waits were in all.
+    pub microseconds: u64,
+}
+
+/// The time, to see how long the disk takes.
+#[expect(clippy::disallowed_methods, reason = "nothing is decided by it")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Where a transaction stood before a change.
@@ -52,12 +103,14 @@ impl Writing {
         db: Connection,
         options: SqliteOptions,
         counters: Arc<Mutex<Counters>>,
+        flushes: Arc<FlushCounts>,
     ) -> Result<Self, StoreError> {
         *lock(&counters) = Counters::read(&db)?;
         Ok(Self {
             db,
             options,
             counters,
+            flushes,
             change: Counters::default(),
             room: None,
             interned: HashMap::new(),
@@ -73,13 +126,15 @@ impl Writing {
         self.run("BEGIN IMMEDIATE", []).map(|_| ())
     }
 
-    /// Makes the transaction durable.
-    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+    /// Makes the transaction durable, with so many changes.
+    pub(super) fn commit(&mut self, changes: usize) -> Result<(), StoreError> {
         let oldest = match self.change.messages {
             0 => None,
             _ => Some(oldest(&self.db)?),
         };
+        let begun = now();
         self.run("COMMIT", [])?;
+        self.flushes.note(changes, begun.elapsed());
         let mut counters = lock(&self.counters);
         counters.add(&self.change);
         if let Some(oldest) = oldest {

@@ -384,7 +384,7 @@ fn lane_lines(lane: &Destination, now: UnixTime) -> Vec<String> {
         lane.in_progress,
         lane.window,
         lane.due,
-        span(lane.attempt_milliseconds / 1_000)
+        Span(Duration::from_millis(lane.attempt_milliseconds))
     )];
     match (
         lane.closed_until.filter(|until| *until > now),

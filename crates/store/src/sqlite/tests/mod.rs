@@ -82,6 +82,17 @@ fn every_commit_reaches_the_disk() {
     assert_eq!((mode.as_str(), full), ("wal", 2));
 }
 
+#[tokio::test]
+async fn waits_for_the_disk_are_counted() {
+    let spool = TestSpool::new();
+    let before = spool.store.flushes();
+    spool.accept(&["a@one.example"]).await;
+    let after = spool.store.flushes();
+    assert_eq!(after.flushes, before.flushes + 1);
+    assert_eq!(after.changes, before.changes + 1);
+    assert!(after.microseconds > before.microseconds);
+}
+
 /// What is handed over in memory and what is read back after a crash are the same.
 #[tokio::test]
 async fn a_first_attempt_needs_no_look_at_the_disk() {
