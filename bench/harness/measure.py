@@ -90,6 +90,15 @@ class Trial:
             "disk": {k: round(disk1[k] - self.disk0[k], 1) for k in self.disk0},
         }
 
+    def note(self, load, done, since):
+        """Notes the rates: what the load generator says, and what arrived between `since` and `done`."""
+        seconds = ((done or time.time_ns()) - since) / 1e9
+        self.result |= {
+            "accepted_per_s": load["accepted_per_s"], "latency_ms": load["latency_ms"], "load": load,
+            "delivered_per_s": self.sink.events[-1]["distinct"] / seconds, "seconds": seconds,
+            "complete": done is not None and load["accepted"] == self.s["messages"],
+        }
+
     def stop_observers(self):
         if self.sampler:
             self.sampler.stop()
@@ -134,6 +143,8 @@ def measure(spec, s, world, work, options):
     """Runs a scenario against a relay; returns the result."""
     if s["kind"] == "soak":
         fast = measure(spec, s | {"kind": "flow"}, world, work, options)
+        if not fast["complete"]:
+            return fast
         rate = fast["delivered_per_s"] / 2
         s = s | {"rate": rate, "messages": int(rate * s["seconds"])}
     trial = Trial(spec, s, world, work, options)
@@ -160,12 +171,7 @@ def flow(trial):
     load = trial.load()
     done = trial.sink.wait(trial.options.stall)
     trial.finish(s["messages"])
-    seconds = ((done or time.time_ns()) - load["start_ns"]) / 1e9
-    trial.result |= {
-        "accepted_per_s": load["accepted_per_s"], "delivered_per_s": s["messages"] / seconds, "seconds": seconds,
-        "latency_ms": load["latency_ms"], "load": load,
-        "complete": done is not None and load["accepted"] == s["messages"],
-    }
+    trial.note(load, done, load["start_ns"])
 
 
 def flood(trial):
@@ -176,14 +182,11 @@ def flood(trial):
     full_pss = trial.sampler.pss
     opened = trial.sink.open()
     done = trial.sink.wait(trial.options.stall)
-    arrived = trial.sink.events[-1]["distinct"]
     trial.finish(s["messages"])
-    seconds = ((done or time.time_ns()) - opened) / 1e9
+    trial.note(load, done, opened)
     trial.result |= {
-        "accepted_per_s": load["accepted_per_s"], "delivered_per_s": arrived / seconds, "seconds": seconds,
-        "latency_ms": load["latency_ms"], "load": load, "pss_full_mib": full_pss,
-        "tenths_per_s": tenths(trial.sink.events, opened, trial.expect), "series": trial.sampler.series,
-        "complete": done is not None and load["accepted"] == s["messages"],
+        "pss_full_mib": full_pss, "series": trial.sampler.series,
+        "tenths_per_s": tenths(trial.sink.events, opened, trial.expect),
     }
 
 
@@ -231,12 +234,10 @@ def soak(trial):
     done = trial.sink.wait(trial.options.stall)
     trial.finish(s["messages"])
     late = [p for p in trial.sampler.series if p["s"] >= s["seconds"] * WARM_UP]
-    seconds = ((done or time.time_ns()) - load["start_ns"]) / 1e9
+    trial.note(load, done, load["start_ns"])
     trial.result |= {
-        "accepted_per_s": load["accepted_per_s"], "delivered_per_s": s["messages"] / seconds, "seconds": seconds,
-        "latency_ms": load["latency_ms"], "load": load, "series": trial.sampler.series,
+        "series": trial.sampler.series,
         "pss_growth_mib": growth(late, "pss_mib"), "files_growth_mib": growth(late, "files_mib"),
-        "complete": done is not None and load["accepted"] == s["messages"],
     }
 
 
