@@ -37,6 +37,7 @@ class Computed(unittest.TestCase):
             ([("alloc::vec::from_elem", "/x/byrnie")], "std"),
             ([("aws_lc_0_47_sha256", "/x/byrnie")], "aws-lc"),
             ([("walChecksumBytes", "/x/byrnie")], "SQLite"),
+            ([("<T>::of_no_crate", "/x/byrnie")], "SQLite"),
             ([("malloc", "/usr/lib/libc.so.6")], "libc"),
         ]:
             self.assertEqual(profile.owner_of(frames), owner)

@@ -52,9 +52,9 @@ def owner_of(frames):
     name, module = frames[0]
     if module.startswith("[kernel") or module.startswith("[guest.kernel"):
         return f"kernel, {kernel_work([symbol for symbol, _ in frames])}"
-    if "::" in name:
-        # `<a::B as c::D>::e` is of a; so is `core::ptr::drop_in_place<a::B>`.
-        first = re.search(r"drop_in_place<\W*([a-z]\w*)::", name) or re.search(r"([a-z_]\w*)::", name)
+    # `<a::B as c::D>::e` is of a; so is `core::ptr::drop_in_place<a::B>`.
+    first = re.search(r"drop_in_place<\W*([a-z]\w*)::", name) or re.search(r"([a-z_]\w*)::", name)
+    if first:
         return "std" if first[1] in STD else first[1]
     if name.startswith("aws_lc"):
         return "aws-lc"
