@@ -1,11 +1,11 @@
 //! Telling senders what could not be delivered: behaviour rule 43.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use byrnie_base::DomainName;
 use byrnie_base::Mailbox;
 use byrnie_base::UnixTime;
+use byrnie_net::current::Current;
 use byrnie_smtp::Dsn;
 use byrnie_smtp::DsnAction;
 use byrnie_smtp::DsnMessage;
@@ -19,6 +19,7 @@ use byrnie_store::NewMessage;
 use byrnie_store::Spool;
 use byrnie_store::StoreError;
 
+use crate::QueueConfig;
 use crate::Route;
 use crate::acceptance::by_next_hop;
 use crate::delivery::Trouble;
@@ -55,7 +56,7 @@ pub(crate) struct Bouncer<S> {
     /// Where bounces go next.
     pub(crate) route: Arc<Route>,
     /// How long a bounce may wait in the queue.
-    pub(crate) lifetime: Duration,
+    pub(crate) queue: Arc<Current<QueueConfig>>,
 }
 
 impl<S: Spool> Bouncer<S> {
@@ -98,7 +99,7 @@ impl<S: Spool> Bouncer<S> {
             original: Original::Header(header.octets()),
         };
         let DsnMessage { envelope, octets } = notification.build();
-        let expires_at = now + self.lifetime;
+        let expires_at = now + self.queue.get().lifetime;
         let deliveries = by_next_hop(&self.route, &envelope.recipients, now, expires_at);
         Ok(Some(NewMessage::whole(
             id, envelope, now, &octets, deliveries,

@@ -145,7 +145,6 @@ pub struct Mta {
     tasks: JoinSet<&'static str>,
     stop: Arc<watch::Sender<Running>>,
     control: MtaControl,
-    queue: QueueHandle,
 }
 
 impl Mta {
@@ -183,21 +182,19 @@ impl Mta {
         let settings = Settings::new(config);
         let judge = Arc::new(Judge::new(gatherer, Arc::clone(&settings.ruled)));
         let (inlet, outlet) = Inlet::new(config.queue.handover_octets_max);
-        let pool = Arc::new(connection_pool(config, &parts, tls));
-        let queue = queue(
-            config,
-            &parts,
-            &settings,
-            &pool,
-            Arc::clone(&judge),
-            inlet.clone(),
-        );
+        let client = smtp_client(config, &parts, tls);
+        let client_timeouts = client.timeouts();
+        let pool = Arc::new(ConnectionPool::new(client, config.client_connections));
+        let deciding = Arc::clone(&judge);
+        let queue = queue(config, &parts, &settings, &pool, deciding, inlet.clone());
         let service = acceptance(config, &parts, &settings, judge, inlet.clone());
         let server = server_config(config, Arc::clone(&clock));
         let server = Arc::new(Server::new(server, parts.server_tls, service));
         let control = MtaControl {
             settings,
             server: server.control(),
+            client_timeouts,
+            queue: QueueHandle::new(inlet),
             clock,
         };
 
@@ -232,14 +229,13 @@ impl Mta {
             tasks,
             stop,
             control,
-            queue: QueueHandle::new(inlet),
         })
     }
 
     /// The queue, to look into and to tell of changes.
     #[must_use]
     pub fn queue(&self) -> QueueHandle {
-        self.queue.clone()
+        self.control.queue.clone()
     }
 
     /// What exchanges its settings.
@@ -395,27 +391,26 @@ where
             spool: Arc::clone(&parts.store),
             hostname: config.hostname.clone(),
             route: Arc::new(config.route.clone()),
-            lifetime: config.queue.lifetime,
+            queue: Arc::clone(&settings.queue),
         },
         clock: Arc::clone(&parts.clock),
-        config: config.queue.clone(),
+        config: Arc::clone(&settings.queue),
         inlet,
     })
 }
 
 /// What connects to mail hosts.
-fn connection_pool<S, R, C: Clock>(
+fn smtp_client<S, R, C: Clock>(
     config: &MtaConfig,
     parts: &MtaParts<S, R, C>,
     tls: TlsClient,
-) -> ConnectionPool<C> {
+) -> SmtpClient<C> {
     let helo_name = MailDomain::Name(config.hostname.clone());
     let client = ClientConfig {
         timeouts: config.client_timeouts,
         ..ClientConfig::new(helo_name)
     };
-    let client = SmtpClient::new(client, tls, Arc::clone(&parts.clock));
-    ConnectionPool::new(client, config.client_connections)
+    SmtpClient::new(client, tls, Arc::clone(&parts.clock))
 }
 
 /// Lets go of connections that nobody needs, for ever.

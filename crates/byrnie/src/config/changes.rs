@@ -90,9 +90,20 @@ const CONTENTS: &str = " (what the file holds)";
 
 /// The keys that a gateway at work takes over. All others need a restart.
 const AT_ONCE: &[&str] = &[
+    "delivery.command_timeout",
+    "delivery.connect_timeout",
+    "delivery.data_timeout",
+    "delivery.max_deliveries",
+    "delivery.max_deliveries_per_domain",
+    "delivery.tls_timeout",
     "guarantee",
     "log.level",
+    "queue.delay_warning",
+    "queue.lifetime",
     "queue.max_messages",
+    "queue.retry_factor",
+    "queue.retry_max",
+    "queue.retry_min",
     "rule",
     "smtp.command_timeout",
     "smtp.data_timeout",

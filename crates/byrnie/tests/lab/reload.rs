@@ -39,9 +39,10 @@ async fn a_reload_counts_for_new_connections_and_breaks_none() {
     // Nobody may connect from here any more, and the file names what cannot change meanwhile.
     let changed = good
         .replace("[\"127.0.0.0/8\"]", "[\"192.0.2.0/24\"]")
-        .replace("ttl_floor = \"0s\"", "ttl_floor = \"1s\"");
+        .replace("ttl_floor = \"0s\"", "ttl_floor = \"1s\"")
+        .replace("retry_factor = 2.0", "retry_factor = 3.0");
     let (said, code) = reload(&plan, &changed);
-    let in_force = json!(["smtp.trusted_networks"]);
+    let in_force = json!(["queue.retry_factor", "smtp.trusted_networks"]);
     assert_eq!((&said["in_force"], code), (&in_force, 0), "{said}");
     assert_eq!(said["after_restart"], json!(["dns.ttl_floor"]), "{said}");
     Client::connect(plan.smtp).hear("554 5.7.1 ");

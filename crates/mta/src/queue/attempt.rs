@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
+use byrnie_net::current::Current;
 use byrnie_store::AttemptEnd;
 use byrnie_store::Became;
 use byrnie_store::Body;
@@ -48,7 +49,7 @@ pub(super) struct Attempts<S, D, C> {
     /// Tells the time.
     pub(super) clock: Arc<C>,
     /// How to work.
-    pub(super) config: QueueConfig,
+    pub(super) config: Arc<Current<QueueConfig>>,
     /// Where to say what came of it.
     pub(super) inlet: Inlet,
     /// Calls to the store that fail and are being repeated.
@@ -140,7 +141,7 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
                 // It may be this one alone, and must not hold up the others.
                 Err(error) => {
                     self.store_failed("claim", &error).await;
-                    let wait = self.config.retry.wait_after(1, fastrand::f64());
+                    let wait = self.config.get().retry.wait_after(1, fastrand::f64());
                     return Err(Recorded::Untouched(self.clock.now() + wait));
                 }
             }
@@ -177,7 +178,11 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         let Some((bounce, delay_warning)) = self.compose(given, &sorted, now).await else {
             return Recorded::Gone;
         };
-        let wait = self.config.retry.wait_after(claim.attempt, fastrand::f64());
+        let wait = self
+            .config
+            .get()
+            .retry
+            .wait_after(claim.attempt, fastrand::f64());
         let end = AttemptEnd {
             delivery: claim.delivery,
             queue_id: claim.queue_id,
@@ -213,7 +218,7 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         };
         let again = Recorded::Again(Times {
             due_at: end.next_attempt_at,
-            deadline: self.config.deadline(claim, warned),
+            deadline: self.config.get().deadline(claim, warned),
         });
         match finished.became {
             Became::Deferred => again,
@@ -253,7 +258,7 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
 
     /// Whether the sender is to be told that a delivery takes long.
     fn is_warning_due(&self, claim: &Claim, now: UnixTime) -> bool {
-        let warn_at = self.config.warn_at(claim.received_at);
+        let warn_at = self.config.get().warn_at(claim.received_at);
         claim.delay_warning == DelayWarning::Unsent && warn_at.is_some_and(|at| now >= at)
     }
 
@@ -280,7 +285,7 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
     /// Tells of a failure of the store, and waits so as not to spin.
     async fn store_failed(&self, what: &'static str, error: &StoreError) {
         tracing::error!(target: "byrnie::queue", what, %error, "the store failed");
-        time::sleep(self.config.poll_interval).await;
+        time::sleep(self.config.get().poll_interval).await;
     }
 }
 

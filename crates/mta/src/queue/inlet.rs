@@ -44,6 +44,8 @@ pub(super) enum Event {
     Due(Vec<Waiting>),
     /// Somebody has held or removed deliveries.
     Withdrawn(Vec<DeliveryId>),
+    /// How to work has changed.
+    Reconfigured,
     /// Somebody wants to see what is going on, with at most so many lanes.
     Look(usize, oneshot::Sender<Live>),
     /// Somebody wants to see one lane.

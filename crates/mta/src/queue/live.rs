@@ -35,6 +35,11 @@ impl QueueHandle {
         self.0.tell(Event::Withdrawn(changed));
     }
 
+    /// How to work has changed in the settings that it was made with.
+    pub(crate) fn reconfigured(&self) {
+        self.0.tell(Event::Reconfigured);
+    }
+
     /// The queue as it is, with the lanes that have the most deliveries; `None` once it has ended.
     pub async fn live(&self, lanes_max: usize) -> Option<Live> {
         let (answer, answered) = oneshot::channel();

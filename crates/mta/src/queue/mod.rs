@@ -24,6 +24,7 @@ use std::time::Instant;
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
+use byrnie_net::current::Current;
 use byrnie_smtp::ReversePath;
 use byrnie_store::Claim;
 use byrnie_store::DelayWarning;
@@ -177,7 +178,7 @@ pub(crate) struct QueueParts<S, D, C> {
     /// Tells the time.
     pub(crate) clock: Arc<C>,
     /// How to work.
-    pub(crate) config: QueueConfig,
+    pub(crate) config: Arc<Current<QueueConfig>>,
     /// The way in, for what comes of attempts.
     pub(crate) inlet: Inlet,
 }
@@ -185,6 +186,8 @@ pub(crate) struct QueueParts<S, D, C> {
 /// Tries deliveries as they fall due.
 pub(crate) struct Queue<S, D, C> {
     attempts: Arc<Attempts<S, D, C>>,
+    /// How it works at the moment.
+    config: Arc<QueueConfig>,
     scheduler: Scheduler<DeliveryId>,
     /// What fresh deliveries need, until their first attempt.
     handed_over: HashMap<DeliveryId, Box<Given>>,
@@ -200,7 +203,7 @@ pub(crate) struct Queue<S, D, C> {
 impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
     /// A queue that knows of nothing yet.
     pub(crate) fn new(parts: QueueParts<S, D, C>) -> Self {
-        let config = parts.config;
+        let config = parts.config.get();
         let bounds = config.bounds();
         let wait_max = config.retry.wait_longest();
         Self {
@@ -209,11 +212,12 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
                 deliver: parts.deliver,
                 bouncer: parts.bouncer,
                 clock: parts.clock,
-                config,
+                config: parts.config,
                 inlet: parts.inlet,
                 failing: Failing::default(),
             }),
             scheduler: Scheduler::new(bounds, wait_max),
+            config,
             handed_over: HashMap::new(),
             active: HashMap::new(),
             recording: 0,
@@ -249,7 +253,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         }
         // What has not begun waits for the next start.
         loading.abort();
-        let wait_max = self.attempts.config.shutdown_wait_max;
+        let wait_max = self.config.shutdown_wait_max;
         if time::timeout(wait_max, self.end()).await.is_err() {
             self.tasks.shutdown().await;
         }
@@ -295,7 +299,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
 
     /// How long nothing need be done.
     fn wait(&self) -> Duration {
-        let poll = self.attempts.config.poll_interval;
+        let poll = self.config.poll_interval;
         let now = self.now();
         let due_in = self.scheduler.due_at().map(|at| at.since(now.time));
         let slow_in = if self.scheduler.is_short_of_places() {
@@ -334,7 +338,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             }
             Event::Lost(delivery) => {
                 tracing::error!(target: "byrnie::queue", "an attempt was broken off");
-                let due_at = self.now().time + self.attempts.config.poll_interval;
+                let due_at = self.now().time + self.config.poll_interval;
                 self.settle(delivery, Recorded::Untouched(due_at));
             }
             Event::Due(changed) => {
@@ -349,6 +353,11 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
                     self.scheduler.withdraw(delivery);
                     self.handed_over.remove(&delivery);
                 }
+            }
+            Event::Reconfigured => {
+                self.config = self.attempts.config.get();
+                let wait_max = self.config.retry.wait_longest();
+                self.scheduler.set_bounds(self.config.bounds(), wait_max);
             }
             // Who asked may have gone away.
             Event::Look(lanes_max, answer) => drop(answer.send(self.look(lanes_max))),
@@ -387,7 +396,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             tried: Tried::Never,
             times: Times {
                 due_at: claim.due_at,
-                deadline: self.attempts.config.deadline(claim, claim.delay_warning),
+                deadline: self.config.deadline(claim, claim.delay_warning),
             },
         });
         // What was read from the disk meanwhile may have been tried already.
@@ -408,7 +417,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             },
             times: Times {
                 due_at: waiting.due_at,
-                deadline: self.attempts.config.deadline_of_waiting(waiting),
+                deadline: self.config.deadline_of_waiting(waiting),
             },
         });
     }
@@ -425,7 +434,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             events::corrupt(damaged.queue_id, &damaged.what);
         }
         // Nobody knows how the clock was set while no daemon ran.
-        let latest = self.now().time + self.attempts.config.retry.wait_longest();
+        let latest = self.now().time + self.config.retry.wait_longest();
         for mut waiting in page.waiting {
             if waiting.due_at > latest {
                 waiting.due_at = UnixTime(0);

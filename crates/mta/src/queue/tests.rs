@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use byrnie_base::UnixTime;
+use byrnie_net::current::Current;
 use byrnie_policy::Strength;
 use byrnie_smtp::Envelope;
 use byrnie_smtp::Reply;
@@ -292,6 +293,36 @@ async fn no_more_is_in_progress_than_there_is_room_for() {
     jobs.remove(0).end(delivered(1));
     assert_eq!(hops(&[world.jobs.next().await]), ["busy.example"]);
     assert!(world.jobs.is_idle());
+}
+
+#[tokio::test]
+async fn what_is_reconfigured_counts_for_what_begins_and_ends_then() {
+    let mut world = World::with(|config| {
+        config.deliveries_max = 1;
+        config.slow_deliveries_max = 0;
+    });
+    world.accept(&["a@one.example"]).await;
+    world.accept(&["b@two.example"]).await;
+    let first = world.jobs.next().await;
+    world.until_live(|live| live.counts.waiting == 1).await;
+    assert!(world.jobs.is_idle());
+
+    let soon = Duration::from_secs(7);
+    world.reconfigure(|config| {
+        config.deliveries_max = 2;
+        config.retry.wait_min = soon;
+    });
+    let second = world.jobs.next().await;
+    second.end(deferred(1));
+    let deferred = world.until_deferred(1).await;
+    assert_eq!(deferred.next_attempt_at, Some(START + soon));
+
+    world.reconfigure(|config| config.deliveries_max = 1);
+    world.accept(&["c@three.example"]).await;
+    world.until_live(|live| live.counts.waiting == 1).await;
+    assert!(world.jobs.is_idle());
+    first.end(delivered(1));
+    assert_eq!(hops(&[world.jobs.next().await]), ["three.example"]);
 }
 
 #[tokio::test]
@@ -741,6 +772,7 @@ struct World {
     clock: Arc<TestClock>,
     inlet: Inlet,
     handle: QueueHandle,
+    settings: Arc<Current<QueueConfig>>,
     jobs: Jobs,
     stop: Option<oneshot::Sender<()>>,
     queue: JoinHandle<()>,
@@ -771,6 +803,7 @@ impl World {
         let (deliver, jobs) = TestDeliver::new();
         let faulty = Arc::new(faulty);
         let (inlet, outlet) = Inlet::new(config.handover_octets_max);
+        let settings = Arc::new(Current::new(config));
         let queue = Queue::new(QueueParts {
             spool: Arc::clone(&faulty),
             deliver: Arc::new(deliver),
@@ -778,10 +811,10 @@ impl World {
                 spool: Arc::clone(&faulty),
                 hostname: "relay.example".parse().unwrap(),
                 route: Arc::default(),
-                lifetime: LIFETIME,
+                queue: Arc::clone(&settings),
             },
             clock: Arc::clone(&clock),
-            config,
+            config: Arc::clone(&settings),
             inlet: inlet.clone(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -790,6 +823,7 @@ impl World {
         }));
         Self {
             store,
+            settings,
             faulty,
             directory,
             clock,
@@ -800,6 +834,14 @@ impl World {
             queue,
             start_faults: Vec::new(),
         }
+    }
+
+    /// Lets the queue go by another configuration.
+    fn reconfigure(&self, change: impl FnOnce(&mut QueueConfig)) {
+        let mut config = QueueConfig::clone(&self.settings.get());
+        change(&mut config);
+        self.settings.replace(config);
+        self.handle.reconfigured();
     }
 
     /// Kills this daemon and starts another one.

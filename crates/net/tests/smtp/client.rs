@@ -1,8 +1,11 @@
 //! Our client against servers that behave as a script says.
 
+use std::time::Duration;
+
 use byrnie_net::smtp::client::AttemptError;
 use byrnie_net::smtp::client::AttemptFault;
 use byrnie_net::smtp::client::ChannelSecurity;
+use byrnie_net::smtp::client::ClientTimeouts;
 use byrnie_net::smtp::client::Connection;
 use byrnie_net::smtp::client::MessageSource;
 use byrnie_net::smtp::client::RetryClass;
@@ -31,6 +34,24 @@ async fn stripped_starttls_ends_an_attempt_where_tls_is_demanded() {
     assert_eq!(error.fault, AttemptFault::StartTlsNotOffered);
     assert_eq!(error.retry_class(), RetryClass::SecurityDefer);
     assert_eq!(error.result_type(), Some("starttls-not-supported"));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn times_that_are_replaced_count_for_the_connections_to_come() {
+    let stage = Stage::with(|mut line| async move { line.hear_end().await }).await;
+    let client = client();
+    let greeting = Duration::from_millis(10);
+    client.timeouts().replace(ClientTimeouts {
+        greeting,
+        ..ClientTimeouts::default()
+    });
+    let requirement = requirement(TlsRequirement::Opportunistic);
+    let connected = client.connect(&host(), stage.address, &requirement).await;
+    assert_eq!(
+        connected.unwrap_err().fault,
+        AttemptFault::Timeout(greeting)
+    );
     stage.finish().await;
 }
 

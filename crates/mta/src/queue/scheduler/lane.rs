@@ -161,6 +161,11 @@ impl Lane {
             }
     }
 
+    /// Allows no more than so many attempts at once; a wider window grows with success, as ever.
+    pub(super) fn narrow(&mut self, window_max: u32) {
+        self.window = self.window.min(window_max);
+    }
+
     /// What is known about its hosts.
     pub(super) fn standing(&self) -> Standing {
         match self.gate {

@@ -285,6 +285,20 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
         }
     }
 
+    /// From now on these bounds count. What is in progress beyond them comes to its end.
+    pub fn set_bounds(&mut self, bounds: Bounds, wait_max: Duration) {
+        let window_max = bounds.attempts_per_lane_max;
+        self.places.set_bounds(bounds);
+        self.wait_max = wait_max;
+        let lanes: Vec<u32> = self.by_name.values().copied().collect();
+        for lane_at in lanes {
+            if let Some(lane) = self.lanes.get_mut(lane_at) {
+                lane.narrow(window_max);
+            }
+            self.line_up(lane_at);
+        }
+    }
+
     /// Takes in a delivery; one that was known stays as it is.
     pub fn add(&mut self, delivery: Delivery<'_, K>) -> Known {
         if self.by_key.contains_key(&delivery.key) {

@@ -105,6 +105,11 @@ impl Places {
         }
     }
 
+    /// From now on there are as many as these say.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// The bounds.
     pub(super) fn bounds(&self) -> &Bounds {
         &self.bounds

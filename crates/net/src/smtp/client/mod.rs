@@ -45,6 +45,7 @@ pub use self::pool::Unreached;
 
 use self::wire::Wire;
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::tls::Clearance;
 use crate::tls::TlsClient;
 use crate::tls::TlsSession;
@@ -132,8 +133,10 @@ impl ClientTimeouts {
 /// Connects to servers.
 #[derive(Debug)]
 pub struct SmtpClient<C> {
-    /// What it was told before it began.
-    config: ClientConfig,
+    /// What it calls itself in `EHLO`.
+    helo_name: MailDomain,
+    /// How long it waits, on connections that it makes from now on.
+    timeouts: Arc<Current<ClientTimeouts>>,
     /// Makes handshakes.
     tls: TlsClient,
     /// Tells which certificates are within their dates.
@@ -144,7 +147,18 @@ impl<C: Clock> SmtpClient<C> {
     /// A client that connects to nobody yet.
     #[must_use]
     pub fn new(config: ClientConfig, tls: TlsClient, clock: Arc<C>) -> Self {
-        Self { config, tls, clock }
+        Self {
+            helo_name: config.helo_name,
+            timeouts: Arc::new(Current::new(config.timeouts)),
+            tls,
+            clock,
+        }
+    }
+
+    /// How long it waits; whoever replaces it changes that for the connections to come.
+    #[must_use]
+    pub fn timeouts(&self) -> Arc<Current<ClientTimeouts>> {
+        Arc::clone(&self.timeouts)
     }
 
     /// Connects to a server and makes the connection ready for mail under `requirement`: greeting,
@@ -228,7 +242,7 @@ impl<C: Clock> SmtpClient<C> {
 
     /// Opens a stream to an address.
     async fn dial(&self, address: SocketAddr) -> Result<TcpStream, AttemptError> {
-        let limit = self.config.timeouts.connect;
+        let limit = self.timeouts.get().connect;
         let error = |fault| AttemptError {
             phase: ClientPhase::Connect,
             fault,
@@ -254,15 +268,16 @@ impl<C: Clock> SmtpClient<C> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let session = ClientSession::new(self.config.helo_name.clone());
-        let mut wire = Wire::new(stream, session, self.config.timeouts);
+        let session = ClientSession::new(self.helo_name.clone());
+        let timeouts = *self.timeouts.get();
+        let mut wire = Wire::new(stream, session, timeouts);
         wire.expect_ready().await?;
         let connection = match self.encryption(&mut wire, target, plan).await? {
             Encryption::Tls => {
                 let (stream, mut session) = wire.into_parts();
                 let tls = self.handshake(stream, target, plan).await?;
                 session.tls_established();
-                let mut wire = Wire::new(tls.stream, session, self.config.timeouts);
+                let mut wire = Wire::new(tls.stream, session, timeouts);
                 wire.expect_ready().await?;
                 let security = ChannelSecurity::Tls(tls.facts);
                 Connection::new(wire, target, security, tls.clearance)
@@ -345,7 +360,7 @@ impl<C: Clock> SmtpClient<C> {
                 }
             }
         };
-        let limit = self.config.timeouts.handshake;
+        let limit = self.timeouts.get().handshake;
         let error = |fault| AttemptError {
             phase: ClientPhase::Handshake,
             fault,
