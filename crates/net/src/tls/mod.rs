@@ -13,7 +13,7 @@
 //!
 //! Versions are TLS 1.2 and 1.3, and every cipher suite has forward secrecy (behaviour rule 31). A
 //! session of TLS 1.3 is resumed for exactly the host and the requirement that it was made for, and what
-//! the host showed then is judged again: see [`sessions`]. Those of TLS 1.2 are never resumed, as whoever
+//! the host showed then is judged again: see `sessions.rs`. Those of TLS 1.2 are never resumed, as whoever
 //! learns the server's ticket key could read them. Nothing is sent before a handshake has ended.
 
 mod clearance;

@@ -11,10 +11,10 @@
 //! held up by others:
 //!
 //! 1. In a lane, senders take turns within each class.
-//! 2. Lanes take turns, by [`Turns`], so that a sender's lanes count as one when others wait.
+//! 2. Lanes take turns, by `Turns`, so that a sender's lanes count as one when others wait.
 //! 3. Classes take turns: most are for fresh mail, none gets nothing.
-//! 4. Places for attempts are shared out by [`Places`], attempts at one next hop bounded by its
-//!    [`Lane`], which closes when no host answers.
+//! 4. Places for attempts are shared out by `Places`, attempts at one next hop bounded by its
+//!    `Lane`, which closes when no host answers.
 //!
 //! No call does work that grows faster than the logarithm of what waits, but for one clock that is
 //! set back, and one waiting delivery takes about 130 octets.
