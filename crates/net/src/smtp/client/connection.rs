@@ -209,7 +209,15 @@ impl Connection {
     }
 
     /// Takes leave and closes, without waiting for long.
+    ///
+    /// Behind a message that broke off nothing more is written, not even what layers below hold back:
+    /// the server may read on in the message, and would take the rest of it, written at the wrong
+    /// place or too late, for its end.
     pub async fn quit(mut self) {
+        if !self.is_reusable() {
+            debug!(target: CONNECTION, "left without a word");
+            return;
+        }
         let limit = self.wire.timeouts.quit;
         let leave = async {
             self.wire.session.quit();

@@ -14,6 +14,7 @@ use byrnie_smtp::TlsDemand;
 use byrnie_smtp::Transaction;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::io::BufWriter;
 use tokio::io::DuplexStream;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
@@ -106,13 +107,7 @@ async fn a_server_that_does_not_read_the_message_is_given_up() {
 async fn a_server_that_takes_an_octet_of_the_message_now_and_then_is_given_up() {
     let (ours, mut theirs) = tokio::io::duplex(1_024);
     tokio::spawn(async move {
-        for reply in ["220", "250", "250", "250", "354"] {
-            let line = format!("{reply} hi\r\n");
-            theirs.write_all(line.as_bytes()).await.unwrap();
-            if reply != "354" {
-                while theirs.read_u8().await.unwrap() != b'\n' {}
-            }
-        }
+        wait_for_message(&mut theirs).await;
         while theirs.read_u8().await.is_ok() {
             sleep(Duration::from_secs(10)).await;
         }
@@ -124,6 +119,39 @@ async fn a_server_that_takes_an_octet_of_the_message_now_and_then_is_given_up() 
     let error = sent.unwrap_err();
     assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(180)));
     assert_eq!(begun.elapsed().as_secs(), 180);
+}
+
+/// A server that reads on when it is too late finds a part of the message and no end of it, which would
+/// make it whole.
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_in_the_middle_of_a_message_writes_nothing_more() {
+    // How much a layer below holds back, what the server says, and after how many seconds it reads on.
+    for (held_back, said, reads_after) in [
+        (0, "", 181),
+        (100_000, "", 181),
+        (0, "421 4.3.2 closing\r\n", 2),
+        (0, "552 5.3.4 enough\r\n", 2),
+    ] {
+        let (ours, mut theirs) = tokio::io::duplex(1_024);
+        let server = tokio::spawn(async move {
+            wait_for_message(&mut theirs).await;
+            sleep(Duration::from_secs(1)).await;
+            theirs.write_all(said.as_bytes()).await.unwrap();
+            sleep(Duration::from_secs(reads_after)).await;
+            let mut read = Vec::new();
+            theirs.read_to_end(&mut read).await.unwrap();
+            read
+        });
+        let stream = BufWriter::with_capacity(held_back, ours);
+        let mut connection = connect(stream).await.unwrap();
+        let message = vec![b'x'; 10_000];
+        let sent = connection.send(transaction(), &message[..]).await;
+        assert!(!connection.is_reusable(), "{sent:?}");
+        connection.quit().await;
+        let read = server.await.unwrap();
+        assert!(!read.is_empty() && read.len() < message.len(), "{sent:?}");
+        assert!(message.starts_with(&read), "{sent:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,6 +236,17 @@ impl AsyncWrite for Noted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Answers the envelope, and wants the message.
+async fn wait_for_message(stream: &mut DuplexStream) {
+    for reply in ["220", "250", "250", "250", "354"] {
+        let line = format!("{reply} hi\r\n");
+        stream.write_all(line.as_bytes()).await.unwrap();
+        if reply != "354" {
+            while stream.read_u8().await.unwrap() != b'\n' {}
+        }
     }
 }
 
