@@ -186,7 +186,7 @@ struct Attempt<'a> {
     /// What was tried; completed with the time at the end.
     receipts: Vec<Receipt>,
     /// The last failure that led to another host.
-    passed: Option<(Option<DomainName>, Failure)>,
+    passed: Option<Trouble>,
     /// Whether every host so far lacked what the message needs.
     all_lack: bool,
     /// The most that a host made of being asked.
@@ -266,9 +266,11 @@ impl<'a> Attempt<'a> {
         failure: Failure,
     ) -> Next {
         self.answer = self.answer.max(failure.answer);
+        // No host is to blame for what it was not asked.
+        let blamed = failure.answer.is_of_hosts();
         let trouble = Trouble {
-            reply: failure.reply.clone(),
-            host: target.host.clone(),
+            reply: failure.reply,
+            host: target.host.clone().filter(|_| blamed),
         };
         let recipients = self.unsettled();
         let (outcome, next) = match failure.class {
@@ -292,9 +294,9 @@ impl<'a> Attempt<'a> {
             }
         };
         let mut receipt = self.receipt_at(host, target, at, outcome, recipients);
-        receipt.reason = Some(failure.reply.text());
+        receipt.reason = Some(trouble.reply.text());
         self.receipts.push(receipt);
-        self.passed = Some((target.host.clone(), failure));
+        self.passed = Some(trouble);
         next
     }
 
@@ -341,11 +343,13 @@ impl<'a> Attempt<'a> {
 
     /// Every host was tried, or no more may be.
     fn no_host_is_left(&mut self, decision: &Decision) {
-        let (host, reply, lacking) = match self.passed.take() {
-            Some((host, failure)) => (host, failure.reply, self.all_lack),
-            None => (None, why(decision), false),
+        let (trouble, lacking) = match self.passed.take() {
+            Some(trouble) => (trouble, self.all_lack),
+            None => {
+                let reply = why(decision);
+                (Trouble { reply, host: None }, false)
+            }
         };
-        let trouble = Trouble { reply, host };
         self.settle(|| {
             if lacking {
                 Fate::Bounced(trouble.clone())

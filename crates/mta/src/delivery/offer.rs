@@ -223,14 +223,20 @@ fn failure(error: &AttemptError) -> Failure {
 
 /// What a host made of being asked, if that came to nothing.
 fn answer(error: &AttemptError, class: FailureClass) -> Answer {
-    match (class, error.reply()) {
-        (_, Some(reply)) if reply.code == CLOSING => Answer::Busy,
-        (FailureClass::NextHost, Some(reply)) if reply.class() == ReplyClass::TransientFailure => {
+    match (&error.fault, class, error.reply()) {
+        (AttemptFault::Crowded, ..) => Answer::NoRoom,
+        (AttemptFault::Exhausted(shortage), ..) if shortage.is_passing() => Answer::NoRoom,
+        (AttemptFault::Exhausted(_), ..) => Answer::NotAsked,
+        (_, _, Some(reply)) if reply.code == CLOSING => Answer::Busy,
+        (_, FailureClass::NextHost, Some(reply))
+            if reply.class() == ReplyClass::TransientFailure =>
+        {
             Answer::Busy
         }
-        (FailureClass::NextHost, None) => Answer::Silent,
-        (FailureClass::Damaged, _) => Answer::NotAsked,
+        (_, FailureClass::NextHost, None) => Answer::Silent,
+        (_, FailureClass::Damaged, _) => Answer::NotAsked,
         (
+            _,
             FailureClass::NextHost
             | FailureClass::Security
             | FailureClass::Missing
@@ -257,3 +263,35 @@ const CLOSING: u16 = 421;
 
 /// Recipients of one transaction: RFC 5321, Section 4.5.3.1.8 lets hosts refuse more.
 const RECIPIENTS_PER_TRANSACTION_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use byrnie_net::smtp::client::Shortage;
+    use byrnie_smtp::ClientPhase;
+
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_says_nothing_about_the_host() {
+        let connect = ClientPhase::Connect;
+        check(connect, AttemptFault::Crowded, Answer::NoRoom);
+        for shortage in [Shortage::Files, Shortage::SystemFiles, Shortage::Memory] {
+            check(connect, AttemptFault::Exhausted(shortage), Answer::NoRoom);
+        }
+        let no_address = AttemptFault::Exhausted(Shortage::Addresses);
+        check(connect, no_address, Answer::NotAsked);
+        let refused = AttemptFault::Network(ErrorKind::ConnectionRefused);
+        check(connect, refused, Answer::Silent);
+        let late = AttemptFault::Timeout(Duration::from_secs(300));
+        check(ClientPhase::Greeting, late, Answer::Silent);
+    }
+
+    #[track_caller]
+    fn check(phase: ClientPhase, fault: AttemptFault, expected: Answer) {
+        let failure = failure(&AttemptError { phase, fault });
+        let found = (failure.class, failure.answer);
+        assert_eq!(found, (FailureClass::NextHost, expected), "{failure:?}");
+    }
+}

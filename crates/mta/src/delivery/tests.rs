@@ -42,6 +42,7 @@ use super::Ruling;
 use super::Session;
 use super::Target;
 use super::Terms;
+use super::Trouble;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::Route;
@@ -145,6 +146,52 @@ async fn the_queue_is_told_what_the_hosts_made_of_being_asked() {
     let world = World::new().domain("one.example", &hosts);
     world.goes_down("192.0.2.1");
     assert_eq!(world.deliver("one.example").await.answer, Answer::Silent);
+}
+
+/// Hosts that could not be asked for want of room here keep their lane open, and are blamed for nothing.
+#[tokio::test]
+async fn no_host_is_blamed_for_what_this_machine_lacks() {
+    for (first, second, expected, blamed) in [
+        (
+            Answer::NoRoom,
+            Answer::Silent,
+            Answer::NoRoom,
+            Some("mx2.example"),
+        ),
+        (Answer::Silent, Answer::NoRoom, Answer::NoRoom, None),
+        (
+            Answer::NotAsked,
+            Answer::Silent,
+            Answer::Silent,
+            Some("mx2.example"),
+        ),
+        (Answer::NotAsked, Answer::NotAsked, Answer::NotAsked, None),
+    ] {
+        let fails = |answer| {
+            let mut offered = offered(&[]);
+            offered.failure = Some(Failure {
+                answer,
+                ..failure(FailureClass::NextHost, "451 4.4.5 no")
+            });
+            offered
+        };
+        let hosts = [
+            host("mx1.example", 10, "192.0.2.1"),
+            host("mx2.example", 20, "192.0.2.2"),
+        ];
+        let world = World::new()
+            .domain("one.example", &hosts)
+            .offers("192.0.2.1", fails(first))
+            .offers("192.0.2.2", fails(second));
+        let report = world.deliver("one.example").await;
+        assert_eq!(report.answer, expected, "{first:?}, {second:?}");
+        let trouble = Trouble {
+            reply: reply("451 4.4.5 no"),
+            host: blamed.map(name),
+        };
+        let fate = Fate::Deferred(trouble);
+        assert_eq!(report.fates, [fate], "{first:?}, {second:?}");
+    }
 }
 
 #[tokio::test]

@@ -20,10 +20,22 @@ pub enum Answer {
     NotAsked,
     /// No host answered.
     Silent,
+    /// A host was not asked, for want of room on this machine: nobody knows whether it would answer.
+    NoRoom,
     /// A host answered that it has too much to do: 421, or a temporary failure of the connection.
     Busy,
     /// A host answered, whatever it said about the message.
     Answered,
+}
+
+impl Answer {
+    /// Whether it says anything about the hosts.
+    pub(crate) fn is_of_hosts(self) -> bool {
+        match self {
+            Self::NotAsked | Self::NoRoom => false,
+            Self::Silent | Self::Busy | Self::Answered => true,
+        }
+    }
 }
 
 /// Why a delivery waits in its lane.
@@ -205,7 +217,7 @@ impl Lane {
         bounds: &Bounds,
         chance: f64,
     ) {
-        if ended.answer == Answer::NotAsked {
+        if !ended.answer.is_of_hosts() {
             return;
         }
         self.attempt_time = match self.attempt_time {
@@ -214,7 +226,7 @@ impl Lane {
         };
         self.trouble = ended.trouble.map(Box::from);
         match ended.answer {
-            Answer::NotAsked => {}
+            Answer::NotAsked | Answer::NoRoom => {}
             Answer::Answered => {
                 self.gate = Gate::Open;
                 self.window = self
@@ -299,12 +311,14 @@ mod tests {
     fn the_window_follows_the_answers() {
         use Answer::Answered;
         use Answer::Busy;
+        use Answer::NoRoom;
         use Answer::NotAsked;
         use Answer::Silent;
         check(&[], &[]);
         check(&[Answered; 8], &[3, 4, 5, 6, 7, 8, 8, 8]);
         check(&[Answered, Busy, Busy, Answered], &[3, 1, 1, 2]);
         check(&[Answered, Answered, Busy, NotAsked], &[3, 4, 2, 2]);
+        check(&[Answered, NoRoom, NoRoom, Answered], &[3, 3, 3, 4]);
         check(&[Silent, Answered], &[1, 2]);
         check(&[Answered, Answered, Silent, Answered], &[3, 4, 2, 3]);
         check(

@@ -256,6 +256,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Answer::Busy),
         2 => Just(Answer::Silent),
         1 => Just(Answer::NotAsked),
+        1 => Just(Answer::NoRoom),
     ];
     let tried = prop_oneof![Just(Tried::Never), Just(Tried::Before)];
     prop_oneof![

@@ -10,6 +10,7 @@ use byrnie_smtp::ClientPhase;
 use byrnie_smtp::EnhancedStatus;
 use byrnie_smtp::Reply;
 use byrnie_smtp::Unsupported;
+use rustix::io::Errno;
 
 use crate::tls::TlsFailure;
 
@@ -45,6 +46,53 @@ pub enum AttemptFault {
     Message(io::ErrorKind),
     /// Ours: the host or its network has as many connections as it may, and none became free in time.
     Crowded,
+    /// Ours: this machine has no room for another connection, or nothing to make it from.
+    Exhausted(Shortage),
+}
+
+impl AttemptFault {
+    /// Why a connection could not be made.
+    pub(super) fn of_dialling(error: &io::Error) -> Self {
+        match Shortage::behind(error) {
+            Some(shortage) => Self::Exhausted(shortage),
+            None => Self::Network(error.kind()),
+        }
+    }
+}
+
+/// What this machine is short of when it cannot even begin a connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Shortage {
+    /// The process has as many files open as it may.
+    Files,
+    /// The system has as many files open as it may.
+    SystemFiles,
+    /// The kernel has no memory for it.
+    Memory,
+    /// There is no address of this family to connect from, or no port left on it.
+    Addresses,
+}
+
+impl Shortage {
+    /// The shortage behind an error, which the standard library puts among those without a name.
+    pub(super) fn behind(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error)? {
+            Errno::MFILE => Some(Self::Files),
+            Errno::NFILE => Some(Self::SystemFiles),
+            Errno::NOBUFS | Errno::NOMEM => Some(Self::Memory),
+            Errno::ADDRNOTAVAIL => Some(Self::Addresses),
+            _ => None,
+        }
+    }
+
+    /// Whether another try at once may do; an address does not come by waiting.
+    #[must_use]
+    pub fn is_passing(self) -> bool {
+        match self {
+            Self::Files | Self::SystemFiles | Self::Memory => true,
+            Self::Addresses => false,
+        }
+    }
 }
 
 /// What to do after a failed attempt.
@@ -73,7 +121,7 @@ impl AttemptError {
             AttemptFault::Unsupported(Unsupported::RequireTls) => RetryClass::NextHost,
             AttemptFault::Unsupported(_) => RetryClass::Bounce,
             AttemptFault::Message(_) => RetryClass::Defer,
-            AttemptFault::Crowded => RetryClass::NextHost,
+            AttemptFault::Crowded | AttemptFault::Exhausted(_) => RetryClass::NextHost,
             AttemptFault::Network(_) | AttemptFault::Timeout(_) | AttemptFault::Server(_) => {
                 self.class_by_phase()
             }
@@ -91,7 +139,8 @@ impl AttemptError {
             | AttemptFault::StartTlsRefused(_)
             | AttemptFault::Tls(_)
             | AttemptFault::Message(_)
-            | AttemptFault::Crowded => false,
+            | AttemptFault::Crowded
+            | AttemptFault::Exhausted(_) => false,
         };
         silent && matches!(self.phase, ClientPhase::Connect | ClientPhase::Greeting)
     }
@@ -115,7 +164,8 @@ impl AttemptError {
             | AttemptFault::Server(_)
             | AttemptFault::Unsupported(_)
             | AttemptFault::Message(_)
-            | AttemptFault::Crowded => None,
+            | AttemptFault::Crowded
+            | AttemptFault::Exhausted(_) => None,
         }
     }
 
@@ -130,7 +180,8 @@ impl AttemptError {
             | AttemptFault::StartTlsRefused(_)
             | AttemptFault::Tls(_)
             | AttemptFault::Message(_)
-            | AttemptFault::Crowded => false,
+            | AttemptFault::Crowded
+            | AttemptFault::Exhausted(_) => false,
         };
         closed && self.phase == ClientPhase::Mail
     }
@@ -152,7 +203,8 @@ impl AttemptError {
             | AttemptFault::StartTlsNotOffered
             | AttemptFault::Tls(_)
             | AttemptFault::Message(_)
-            | AttemptFault::Crowded => None,
+            | AttemptFault::Crowded
+            | AttemptFault::Exhausted(_) => None,
         }
     }
 
@@ -183,7 +235,7 @@ impl AttemptError {
             }
             AttemptFault::Server(_) => EnhancedStatus::new(class, 5, 0),
             AttemptFault::Message(_) => EnhancedStatus::new(class, 3, 0),
-            AttemptFault::Crowded => EnhancedStatus::new(class, 4, 5),
+            AttemptFault::Crowded | AttemptFault::Exhausted(_) => EnhancedStatus::new(class, 4, 5),
         }
     }
 
@@ -237,8 +289,33 @@ impl fmt::Display for AttemptFault {
             }
             Self::Tls(failure) => failure.fmt(f),
             Self::Message(kind) => write!(f, "the message could not be read: {kind}"),
-            Self::Crowded => f.write_str("as many connections lead there as may, and none is free"),
+            Self::Crowded => f.write_str(
+                "not asked: as many connections lead there as `delivery.max_connections_per_address` \
+                 and `max_connections_per_network` allow, and none became free",
+            ),
+            Self::Exhausted(shortage) => write!(f, "not asked: {shortage}"),
         }
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Files => {
+                "this relay has as many files open as it may: raise `LimitNOFILE=` in its unit"
+            }
+            Self::SystemFiles => {
+                "this machine has as many files open as it may: raise `fs.file-max`"
+            }
+            Self::Memory => {
+                "this machine has no memory left for connections: raise `net.ipv4.tcp_mem`, or give \
+                 it more"
+            }
+            Self::Addresses => {
+                "this machine has no address of that family, or no port left on it: see \
+                 `delivery.addresses`, or widen `net.ipv4.ip_local_port_range`"
+            }
+        })
     }
 }
 
@@ -259,8 +336,38 @@ mod tests {
             "NextHost 4.4.2 validation-failure",
         );
         check(Phase::Body, reset(), "Defer 4.4.2 -");
+        let exhausted = AttemptFault::Exhausted(Shortage::Files);
+        check(Phase::Connect, exhausted, "NextHost 4.4.5 -");
+        check(Phase::Connect, AttemptFault::Crowded, "NextHost 4.4.5 -");
         let unreadable = AttemptFault::Message(io::ErrorKind::NotFound);
         check(Phase::Body, unreadable, "Defer 4.3.0 -");
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_taken_for_silence() {
+        for (errno, expected) in [
+            (Errno::MFILE, Some(Shortage::Files)),
+            (Errno::NFILE, Some(Shortage::SystemFiles)),
+            (Errno::NOBUFS, Some(Shortage::Memory)),
+            (Errno::NOMEM, Some(Shortage::Memory)),
+            (Errno::ADDRNOTAVAIL, Some(Shortage::Addresses)),
+            (Errno::CONNREFUSED, None),
+            (Errno::NETUNREACH, None),
+            (Errno::HOSTUNREACH, None),
+        ] {
+            let failure = io::Error::from(errno);
+            let error = AttemptError {
+                phase: ClientPhase::Connect,
+                fault: AttemptFault::of_dialling(&failure),
+            };
+            let kind = AttemptFault::Network(failure.kind());
+            assert_eq!(
+                error.fault,
+                expected.map_or(kind, AttemptFault::Exhausted),
+                "{failure}"
+            );
+            assert_eq!(error.is_silence(), expected.is_none(), "{failure}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod pool;
 mod tests;
 mod wire;
 
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use byrnie_smtp::Unsupported;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::debug;
@@ -36,6 +39,7 @@ pub use self::connection::MessageSource;
 pub use self::error::AttemptError;
 pub use self::error::AttemptFault;
 pub use self::error::RetryClass;
+pub use self::error::Shortage;
 pub use self::pool::ConnectionPool;
 pub use self::pool::Lease;
 pub use self::pool::Origin;
@@ -243,14 +247,11 @@ impl<C: Clock> SmtpClient<C> {
     /// Opens a stream to an address.
     async fn dial(&self, address: SocketAddr) -> Result<TcpStream, AttemptError> {
         let limit = self.timeouts.get().connect;
-        let error = |fault| AttemptError {
+        let dialled = dial_patiently(limit, || TcpStream::connect(address)).await;
+        let stream = dialled.map_err(|fault| AttemptError {
             phase: ClientPhase::Connect,
             fault,
-        };
-        let stream = timeout(limit, TcpStream::connect(address))
-            .await
-            .map_err(|_| error(AttemptFault::Timeout(limit)))?
-            .map_err(|failure| error(AttemptFault::Network(failure.kind())))?;
+        })?;
         // Commands are complete when they are written: nothing is gained by waiting for more.
         if let Err(failure) = stream.set_nodelay(true) {
             debug!(target: CONNECTION, %failure, "no delay");
@@ -372,6 +373,37 @@ impl<C: Clock> SmtpClient<C> {
     }
 }
 
+/// Opens a stream; while this machine has no room for one, waits for that.
+///
+/// Failures that are ours come at once, and would use up the attempts of all that waits.
+async fn dial_patiently<S, F>(limit: Duration, dial: impl Fn() -> F) -> Result<S, AttemptFault>
+where
+    F: Future<Output = io::Result<S>>,
+{
+    let mut shortage = None;
+    let dialling = async {
+        loop {
+            let failure = match dial().await {
+                Ok(stream) => return Ok(stream),
+                Err(failure) => failure,
+            };
+            match Shortage::behind(&failure) {
+                Some(short) if short.is_passing() => shortage = Some(short),
+                Some(_) | None => return Err(AttemptFault::of_dialling(&failure)),
+            }
+            sleep(SHORTAGE_PAUSE).await;
+            shortage = None;
+        }
+    };
+    let dialled = timeout(limit, dialling).await;
+    dialled.unwrap_or_else(|_| {
+        Err(match shortage {
+            Some(shortage) => AttemptFault::Exhausted(shortage),
+            None => AttemptFault::Timeout(limit),
+        })
+    })
+}
+
 /// Whom to connect to, and what must hold.
 #[derive(Clone, Copy, Debug)]
 struct Target<'a> {
@@ -406,7 +438,8 @@ impl Plan {
             | AttemptFault::StartTlsNotOffered
             | AttemptFault::StartTlsRefused(_)
             | AttemptFault::Message(_)
-            | AttemptFault::Crowded => false,
+            | AttemptFault::Crowded
+            | AttemptFault::Exhausted(_) => false,
         };
         match (&requirement.tls, requirement.require_tls) {
             (TlsRequirement::Dane { .. }, _) if bare_key => Some(Self::RawKey),
@@ -432,6 +465,9 @@ enum Encryption {
     /// In clear text, which the requirement allows.
     Clear(Clearance),
 }
+
+/// How long to wait for room on this machine before the next try.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the log lines of connections come from.
 const CONNECTION: &str = "byrnie::connection";

@@ -1,5 +1,6 @@
 //! Servers that take their time, under a clock that does not.
 
+use std::cell::Cell;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use byrnie_smtp::BodyType;
 use byrnie_smtp::Smtputf8;
 use byrnie_smtp::TlsDemand;
 use byrnie_smtp::Transaction;
+use rustix::io::Errno;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufWriter;
@@ -119,6 +121,34 @@ async fn a_server_that_takes_an_octet_of_the_message_now_and_then_is_given_up() 
     let error = sent.unwrap_err();
     assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(180)));
     assert_eq!(begun.elapsed().as_secs(), 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_on_this_machine_is_waited_for_as_long_as_for_a_host() {
+    use Errno as E;
+    let exhausted = |shortage| Err(AttemptFault::Exhausted(shortage));
+    let refused = AttemptFault::Network(io::ErrorKind::ConnectionRefused);
+    let late = AttemptFault::Timeout(Duration::from_secs(30));
+    // How the first tries fail, whether the ones after them come to no end or succeed, what comes of
+    // it, and after how many seconds.
+    check_dialling(&[E::MFILE; 3], Then::Connected, Ok(()), 3).await;
+    check_dialling(
+        &[E::MFILE; 99],
+        Then::Connected,
+        exhausted(Shortage::Files),
+        30,
+    )
+    .await;
+    check_dialling(&[E::NOBUFS; 3], Then::Silence, Err(late), 30).await;
+    check_dialling(
+        &[E::NFILE, E::CONNREFUSED],
+        Then::Connected,
+        Err(refused),
+        1,
+    )
+    .await;
+    let no_address = exhausted(Shortage::Addresses);
+    check_dialling(&[E::ADDRNOTAVAIL], Then::Connected, no_address, 0).await;
 }
 
 /// A server that reads on when it is too late finds a part of the message and no end of it, which would
@@ -237,6 +267,35 @@ impl AsyncWrite for Noted {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// What comes of a try behind those that fail.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Connected,
+    Silence,
+}
+
+async fn check_dialling(
+    failures: &[Errno],
+    then: Then,
+    expected: Result<(), AttemptFault>,
+    seconds: u64,
+) {
+    let tries = Cell::new(0);
+    let begun = Instant::now();
+    let dialled = dial_patiently(Duration::from_secs(30), || {
+        let failure = failures.get(tries.replace(tries.get() + 1)).copied();
+        async move {
+            match (failure, then) {
+                (Some(failure), _) => Err(failure.into()),
+                (None, Then::Connected) => Ok(()),
+                (None, Then::Silence) => pending().await,
+            }
+        }
+    });
+    assert_eq!(dialled.await, expected, "{failures:?}");
+    assert_eq!(begun.elapsed().as_secs(), seconds, "{failures:?}");
 }
 
 /// Answers the envelope, and wants the message.
