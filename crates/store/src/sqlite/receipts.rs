@@ -57,6 +57,9 @@ pub(super) struct PreparedReceipt {
     own: String,
     circumstances: String,
     circumstances_id: i64,
+    /// When its circumstances count as used: not before its message came, by whose time they are
+    /// dropped. A clock that was set back meanwhile says otherwise.
+    used_at: i64,
 }
 
 impl PreparedReceipt {
@@ -82,18 +85,19 @@ impl PreparedReceipt {
             })?,
             circumstances_id: check_of([circumstances.as_bytes()]),
             circumstances,
+            used_at: receipt.at.max(receipt.queue_id.arrived_at()).as_i64(),
         })
     }
 
     /// Writes it; the same one again changes nothing.
     pub(super) fn insert(&self, writing: &mut Writing) -> Result<(), StoreError> {
-        writing.intern(self.circumstances_id, &self.circumstances, self.at)?;
+        writing.intern(self.circumstances_id, &self.circumstances, self.used_at)?;
         self.insert_own(&writing.db)
     }
 
     /// Writes one of an earlier version.
     pub(super) fn carry_over(&self, db: &Connection) -> Result<(), StoreError> {
-        note_circumstances(db, self.circumstances_id, &self.circumstances, self.at)?;
+        note_circumstances(db, self.circumstances_id, &self.circumstances, self.used_at)?;
         self.insert_own(db)
     }
 

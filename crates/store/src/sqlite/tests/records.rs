@@ -85,6 +85,28 @@ async fn circumstances_are_kept_once_and_as_long_as_they_are_needed() {
 }
 
 #[tokio::test]
+async fn circumstances_are_kept_where_the_clock_was_set_back_before_the_receipt() {
+    const DAY: u64 = 86_400;
+    let spool = TestSpool::with(|options| options.receipt_age_max = Duration::from_secs(10 * DAY));
+    let mut last = None;
+    // When a message came, and when it was delivered.
+    for (came, delivered) in [(0, 0), (100, 20)] {
+        let came = UnixTime(NOW.0 + came * DAY);
+        let incoming = crate::Incoming::begin(Arc::clone(&spool.store), came);
+        last = Some(incoming.id());
+        let to = ["a@one.example"];
+        let accepted = incoming.commit(super::envelope(&to), came, super::deliveries(&to));
+        let claim = accepted.await.unwrap().claims.remove(0);
+        let mut end = end_of(&claim, DELIVERED);
+        end.receipts[0].at = UnixTime(NOW.0 + delivered * DAY);
+        spool.store.finish(end).await.unwrap();
+    }
+    assert_eq!(spool.store.prune(UnixTime(NOW.0 + 21 * DAY)).await, Ok(1));
+    let shown = spool.store.show(last.unwrap()).await.unwrap();
+    assert_eq!(shown.receipts.len(), 1);
+}
+
+#[tokio::test]
 async fn policies_survive_and_are_bounded() {
     let spool = TestSpool::with(|options| options.sts_records_max = 2);
     for (name, fetched_at) in [("a.example", 30), ("b.example", 10), ("c.example", 20)] {
