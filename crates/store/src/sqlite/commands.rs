@@ -440,7 +440,7 @@ fn make_due(
 
 /// Holds a delivery back that waits.
 fn hold(writing: &mut Writing, id: i64) -> Result<Option<DeliveryId>, StoreError> {
-    let Some((state, ..)) = whereabouts(&writing.db, id)? else {
+    let Some((state, _)) = whereabouts(&writing.db, id)? else {
         return Ok(None);
     };
     match state {
@@ -458,8 +458,15 @@ fn hold(writing: &mut Writing, id: i64) -> Result<Option<DeliveryId>, StoreError
 
 /// Removes a delivery, and its message if it was the last.
 fn remove(writing: &mut Writing, id: i64) -> Result<Option<DeliveryId>, StoreError> {
-    let Some((state, message, first, deliveries)) = whereabouts(&writing.db, id)? else {
+    let Some((state, message)) = whereabouts(&writing.db, id)? else {
         return Ok(None);
+    };
+    let (first, deliveries) = match read_delivery(&writing.db, id) {
+        Ok(Some(delivery)) => (delivery.first_delivery, delivery.deliveries),
+        // What it says about its message cannot be believed: the others may be anywhere, and the message
+        // may be another one, which still has some.
+        Ok(None) | Err(StoreError::Damaged(_)) => ANYWHERE,
+        Err(error) => return Err(error),
     };
     writing.run("DELETE FROM deliveries WHERE id = ?1", [id])?;
     writing.count_deliveries(state, -1);
@@ -467,28 +474,21 @@ fn remove(writing: &mut Writing, id: i64) -> Result<Option<DeliveryId>, StoreErr
     Ok(Some(DeliveryId(id)))
 }
 
-/// The state of a delivery, its message, and where the others of that are; also if it is damaged.
-fn whereabouts(
-    db: &Connection,
-    id: i64,
-) -> Result<Option<(DeliveryState, i64, i64, i64)>, StoreError> {
-    db.prepare_cached(
-        "SELECT state, message_id, first_delivery, deliveries FROM deliveries WHERE id = ?1",
-    )
-    .and_then(|mut statement| {
-        statement
-            .query_row([id], |row| {
-                Ok((
-                    DeliveryState::or_corrupt(row.get(0)?),
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                ))
-            })
-            .optional()
-    })
-    .map_err(|error| failure(&error))
+/// The state of a delivery and its message; also if it is damaged.
+fn whereabouts(db: &Connection, id: i64) -> Result<Option<(DeliveryState, i64)>, StoreError> {
+    db.prepare_cached("SELECT state, message_id FROM deliveries WHERE id = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([id], |row| {
+                    Ok((DeliveryState::or_corrupt(row.get(0)?), row.get(1)?))
+                })
+                .optional()
+        })
+        .map_err(|error| failure(&error))
 }
+
+/// The first and the number of a message's deliveries, where nobody knows which they are.
+const ANYWHERE: (i64, i64) = (0, i64::MAX);
 
 /// What `retry` is for.
 const DEFERRED: DeliveryState = DeliveryState::Deferred;

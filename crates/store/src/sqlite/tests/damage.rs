@@ -10,6 +10,7 @@ use crate::Became;
 use crate::CHUNK_OCTETS;
 use crate::Claimed;
 use crate::DeliveryState;
+use crate::Filter;
 use crate::NewMessage;
 use crate::QueueCommands;
 use crate::Spool;
@@ -91,6 +92,41 @@ async fn a_damaged_record_is_put_aside_and_the_rest_goes_on() {
         let removed = spool.store.remove(super::everything()).await.unwrap();
         assert_eq!(removed.len(), 1, "{damage}");
         assert_eq!(spool.count("deliveries"), 0, "{damage}");
+    }
+}
+
+/// What it says about its message is not to be believed: that may be the message of another.
+#[tokio::test]
+async fn a_damaged_delivery_is_removed_without_a_message_that_still_has_others() {
+    for damage in [
+        "UPDATE deliveries SET message_id = OTHER, deliveries = 1 WHERE id = DELIVERY",
+        "UPDATE deliveries SET message_id = OTHER WHERE id = DELIVERY",
+        "UPDATE deliveries SET first_delivery = first_delivery + 77 WHERE id = DELIVERY",
+        "UPDATE deliveries SET deliveries = 1 WHERE id = DELIVERY",
+        "UPDATE deliveries SET deliveries = 0 WHERE id = DELIVERY",
+    ] {
+        let spool = TestSpool::new();
+        let bad = spool.accept(&["a@one.example", "b@two.example"]).await;
+        let other = spool.accept(&["c@three.example"]).await;
+        let deliveries = spool.due(NOW).await;
+        assert_eq!(deliveries[0].queue_id, bad);
+        let delivery = deliveries[0].delivery.0.to_string();
+        let damage = damage.replace("DELIVERY", &delivery);
+        spool.run(&damage.replace("OTHER", &other.to_i64().to_string()));
+        let claimed = spool.store.claim(deliveries[0].delivery).await.unwrap();
+        assert!(matches!(claimed, Claimed::Damaged(_)), "{damage}");
+        let filter = Filter {
+            state: Some(DeliveryState::Corrupt),
+            ..super::everything()
+        };
+        spool.store.remove(filter).await.unwrap();
+        for delivery in &deliveries[1..] {
+            let claimed = spool.store.claim(delivery.delivery).await.unwrap();
+            assert!(
+                matches!(claimed, Claimed::Ready(..)),
+                "{damage}: {claimed:?}"
+            );
+        }
     }
 }
 
