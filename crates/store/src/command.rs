@@ -37,32 +37,39 @@ pub trait QueueCommands: Send + Sync + 'static {
     /// Everything known about one message: why is it waiting, and what was tried?
     fn show(&self, id: QueueId) -> impl Future<Output = Result<Shown, StoreError>> + Send;
 
-    /// Makes deferred deliveries due at once; returns those it changed.
+    /// Makes deliveries that wait due at once. Tells of those it changed, a page as soon as it is on disk;
+    /// returns how many there were.
+    ///
+    /// Also of those that are due already: whoever schedules them may not have heard of them.
     fn retry(
         &self,
         filter: Filter,
         now: UnixTime,
-    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
+        changed: impl FnMut(Vec<Waiting>) + Send,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Holds back deliveries that wait; returns those it changed.
+    /// Holds back deliveries that wait; tells and returns as [`retry`](Self::retry) does.
     fn hold(
         &self,
         filter: Filter,
-    ) -> impl Future<Output = Result<Vec<DeliveryId>, StoreError>> + Send;
+        changed: impl FnMut(Vec<DeliveryId>) + Send,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Lets held deliveries go on at once; returns those it changed.
+    /// Lets held deliveries go on at once; tells and returns as [`retry`](Self::retry) does.
     fn release(
         &self,
         filter: Filter,
         now: UnixTime,
-    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
+        changed: impl FnMut(Vec<Waiting>) + Send,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Removes deliveries without telling anybody, and messages of which none is left; returns those
-    /// it removed.
+    /// Removes deliveries without a word to their senders, and messages of which none is left; tells and
+    /// returns as [`retry`](Self::retry) does.
     fn remove(
         &self,
         filter: Filter,
-    ) -> impl Future<Output = Result<Vec<DeliveryId>, StoreError>> + Send;
+        changed: impl FnMut(Vec<DeliveryId>) + Send,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Compares every message and delivery with its checksums, page by page. Changes nothing.
     fn verify_all(

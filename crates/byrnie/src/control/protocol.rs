@@ -142,18 +142,13 @@ impl Action {
     pub(crate) fn affects(self, state: DeliveryState) -> bool {
         match (self, state) {
             (Self::Remove, _)
-            | (Self::Retry, DeliveryState::Deferred)
             | (Self::Release, DeliveryState::Hold)
-            | (Self::Hold, DeliveryState::Incoming | DeliveryState::Deferred) => true,
+            | (Self::Retry | Self::Hold, DeliveryState::Incoming | DeliveryState::Deferred) => true,
             (
-                Self::Retry,
-                DeliveryState::Incoming | DeliveryState::Hold | DeliveryState::Corrupt,
-            )
-            | (
                 Self::Release,
                 DeliveryState::Incoming | DeliveryState::Deferred | DeliveryState::Corrupt,
             )
-            | (Self::Hold, DeliveryState::Hold | DeliveryState::Corrupt) => false,
+            | (Self::Retry | Self::Hold, DeliveryState::Hold | DeliveryState::Corrupt) => false,
         }
     }
 }

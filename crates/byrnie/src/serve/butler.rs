@@ -10,21 +10,18 @@ use byrnie_mta::Loading;
 use byrnie_mta::QueueHandle;
 use byrnie_mta::StoreHealth;
 use byrnie_mta::scheduler::LaneView;
-use byrnie_store::QueueCommands;
 use byrnie_store::Spool;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
-use byrnie_store::StoreError;
 use rustix::fs::statvfs;
 use serde::Serialize;
 use serde_json::Value;
-use tracing::info;
 use tracing::warn;
 
 use super::door::Obey;
+use super::helm::Helm;
 use super::history::History;
 use super::reload::Reloader;
-use crate::control::Action;
 use crate::control::ActiveDelivery;
 use crate::control::DamagedMessage;
 use crate::control::Destination;
@@ -33,10 +30,7 @@ use crate::control::Glance;
 use crate::control::QueueCounts;
 use crate::control::Request;
 use crate::control::Spot;
-use crate::control::Steered;
 use crate::failure::Failure;
-use crate::resolving;
-use crate::selection::Selection;
 
 /// Does what commands ask for.
 pub(super) struct Butler {
@@ -46,8 +40,10 @@ pub(super) struct Butler {
     pub(super) store: Arc<SqliteStore>,
     /// Where that lies.
     pub(super) options: SqliteOptions,
-    /// What sends it, and must know of changes.
+    /// What sends it.
     pub(super) queue: QueueHandle,
+    /// Where deliveries are changed.
+    pub(super) helm: Helm<SqliteStore, QueueHandle>,
     /// What was done of late.
     pub(super) history: History,
 }
@@ -59,7 +55,9 @@ impl Obey for Butler {
                 let reloader = Arc::clone(&self.reloader);
                 answer(&Reloader::reload_aside(reloader).await?)
             }
-            Request::Steer { action, selection } => answer(&self.steer(action, &selection).await?),
+            Request::Steer { action, selection } => {
+                answer(&self.helm.steer(action, &selection).await?)
+            }
             Request::Look {
                 destinations,
                 named,
@@ -78,29 +76,6 @@ fn answer(value: &impl Serialize) -> Result<Value, Failure> {
 }
 
 impl Butler {
-    /// Changes deliveries in the store, and tells the queue.
-    async fn steer(&self, action: Action, selection: &Selection) -> Result<Steered, Failure> {
-        let (store, queue) = (&self.store, &self.queue);
-        let (filter, now) = (selection.filter(), resolving::clock().now());
-        let due = |changed: Vec<_>| (changed.len(), queue.due(changed)).0;
-        let withdrawn = |changed: Vec<_>| (changed.len(), queue.withdrawn(changed)).0;
-        let changed = match action {
-            Action::Retry => store.retry(filter, now).await.map(due),
-            Action::Release => store.release(filter, now).await.map(due),
-            Action::Hold => store.hold(filter).await.map(withdrawn),
-            Action::Remove => store.remove(filter).await.map(withdrawn),
-        };
-        let deliveries = changed.map(number).map_err(|error| {
-            if matches!(error, StoreError::NoSuchMessage(_)) {
-                return Failure::store(&error);
-            }
-            Failure::runtime(error.to_string()).hint(HALF_DONE)
-        })?;
-        let action = action.word();
-        info!(target: "byrnie::queue", action, deliveries, "changed by an operator");
-        Ok(Steered { deliveries })
-    }
-
     /// Sees to it that damaged messages are never sent.
     async fn put_aside(&self, damaged: &[DamagedMessage]) -> Result<(), Failure> {
         for message in damaged {
@@ -200,10 +175,6 @@ fn milliseconds(time: std::time::Duration) -> u64 {
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
-
-/// For changes that were broken off: what they had changed by then stands in the store alone.
-const HALF_DONE: &str = "some may have been changed: when the spool works again, give the command once \
-     more, and after a release `byrnie queue retry` with the same words";
 
 /// What stands behind the dot in the name of the log that belongs to the database.
 const LOG_EXTENSION: &str = "sqlite3-wal";

@@ -34,6 +34,7 @@ use tracing::warn;
 use super::butler::Butler;
 use super::descriptors;
 use super::door::Door;
+use super::helm::Helm;
 use super::history::History;
 use super::monitor;
 use super::monitor::Measure;
@@ -104,6 +105,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     });
     let butler = Butler {
         reloader,
+        helm: Helm::new(Arc::clone(&store), mta.queue()),
         store,
         options: SqliteOptions::in_directory(&file.queue.spool),
         queue: mta.queue(),

@@ -10,6 +10,7 @@ mod butler;
 mod descriptors;
 mod door;
 mod gateway;
+mod helm;
 mod history;
 mod monitor;
 mod reload;

@@ -189,7 +189,7 @@ async fn a_full_queue_asks_for_the_message_again_later() {
         .unwrap();
     let refused = world.hand_over(to(&["b@one.example"]), MESSAGE).await;
     assert_eq!(code(refused.map(|_| ())), "452 4.3.1");
-    world.store.remove(Filter::default()).await.unwrap();
+    world.store.remove(Filter::default(), |_| {}).await.unwrap();
     assert!(
         world
             .hand_over(to(&["c@one.example"]), MESSAGE)

@@ -568,15 +568,15 @@ async fn changes_by_people_are_noticed() {
 
     let due = world
         .store
-        .retry(filter.clone(), world.now())
-        .await
-        .unwrap();
-    world.handle.due(due);
+        .retry(filter.clone(), world.now(), |due| world.handle.due(due));
+    assert_eq!(due.await, Ok(1));
     let job = world.jobs.next().await;
     assert_eq!(job.claim.attempt, 2);
     // A hold that comes while an attempt is made counts once it has failed.
-    let held = world.store.hold(filter.clone()).await.unwrap();
-    world.handle.withdrawn(held);
+    let held = world
+        .store
+        .hold(filter.clone(), |held| world.handle.withdrawn(held));
+    assert_eq!(held.await, Ok(1));
     job.end(deferred(1));
     world
         .until(|lines| lines.iter().all(|line| line.attempts == 2))
@@ -590,14 +590,14 @@ async fn changes_by_people_are_noticed() {
 
     let due = world
         .store
-        .release(filter.clone(), world.now())
-        .await
-        .unwrap();
-    world.handle.due(due);
+        .release(filter.clone(), world.now(), |due| world.handle.due(due));
+    assert_eq!(due.await, Ok(1));
     let job = world.jobs.next().await;
     assert_eq!(job.claim.attempt, 3);
-    let removed = world.store.remove(filter).await.unwrap();
-    world.handle.withdrawn(removed);
+    let removed = world
+        .store
+        .remove(filter, |removed| world.handle.withdrawn(removed));
+    assert_eq!(removed.await, Ok(1));
     job.end(deferred(1));
     world.until_empty().await;
 }
@@ -613,7 +613,7 @@ async fn what_was_held_or_removed_is_not_tried_even_if_nobody_says_so() {
         ids: vec![id],
         ..Filter::default()
     };
-    world.store.hold(filter).await.unwrap();
+    world.store.hold(filter, |_| {}).await.unwrap();
     world.pass(Duration::from_secs(300));
     world.until_live(|live| live.counts.deliveries == 0).await;
     assert!(world.jobs.is_idle());

@@ -78,22 +78,40 @@ impl QueueCommands for SqliteStore {
         self.workers.read(move |db| show(db, id)).await
     }
 
-    async fn retry(&self, filter: Filter, now: UnixTime) -> Result<Vec<Waiting>, StoreError> {
-        let change = move |writing: &mut Writing, id| make_due(writing, id, &[DEFERRED], now);
-        self.change(filter, change).await
+    async fn retry(
+        &self,
+        filter: Filter,
+        now: UnixTime,
+        changed: impl FnMut(Vec<Waiting>) + Send,
+    ) -> Result<u64, StoreError> {
+        let change = move |writing: &mut Writing, id| make_due(writing, id, &WAITING, now);
+        self.change(filter, change, changed).await
     }
 
-    async fn hold(&self, filter: Filter) -> Result<Vec<DeliveryId>, StoreError> {
-        self.change(filter, hold).await
+    async fn hold(
+        &self,
+        filter: Filter,
+        changed: impl FnMut(Vec<DeliveryId>) + Send,
+    ) -> Result<u64, StoreError> {
+        self.change(filter, hold, changed).await
     }
 
-    async fn release(&self, filter: Filter, now: UnixTime) -> Result<Vec<Waiting>, StoreError> {
+    async fn release(
+        &self,
+        filter: Filter,
+        now: UnixTime,
+        changed: impl FnMut(Vec<Waiting>) + Send,
+    ) -> Result<u64, StoreError> {
         let change = move |writing: &mut Writing, id| make_due(writing, id, &[HELD], now);
-        self.change(filter, change).await
+        self.change(filter, change, changed).await
     }
 
-    async fn remove(&self, filter: Filter) -> Result<Vec<DeliveryId>, StoreError> {
-        self.change(filter, remove).await
+    async fn remove(
+        &self,
+        filter: Filter,
+        changed: impl FnMut(Vec<DeliveryId>) + Send,
+    ) -> Result<u64, StoreError> {
+        self.change(filter, remove, changed).await
     }
 
     async fn verify_all(
@@ -113,14 +131,16 @@ impl QueueCommands for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Makes a change to each delivery that passes the filter; returns what the changes returned.
+    /// Makes a change to each delivery that passes the filter, and tells what the changes of each page
+    /// returned; returns how many there were.
     async fn change<T: Send + 'static>(
         &self,
         filter: Filter,
         change: impl Fn(&mut Writing, i64) -> Result<Option<T>, StoreError> + Clone + Send + 'static,
-    ) -> Result<Vec<T>, StoreError> {
+        mut changed: impl FnMut(Vec<T>) + Send,
+    ) -> Result<u64, StoreError> {
         let mut search = Search::begin(self, filter).await?;
-        let mut changed = Vec::new();
+        let mut number = 0;
         while let Some(page) = search.next_page().await? {
             let ids: Vec<i64> = page.iter().map(|line| line.delivery.0).collect();
             let change = change.clone();
@@ -129,9 +149,14 @@ impl SqliteStore {
                 ids.filter_map(|id| change(writing, *id).transpose())
                     .collect::<Result<Vec<T>, _>>()
             });
-            changed.extend(page.await?);
+            let page = page.await?;
+            number += u64::try_from(page.len()).unwrap_or(u64::MAX);
+            // At once: should the next page fail, this one counts all the same.
+            if !page.is_empty() {
+                changed(page);
+            }
         }
-        Ok(changed)
+        Ok(number)
     }
 }
 
@@ -491,7 +516,7 @@ fn whereabouts(db: &Connection, id: i64) -> Result<Option<(DeliveryState, i64)>,
 const ANYWHERE: (i64, i64) = (0, i64::MAX);
 
 /// What `retry` is for.
-const DEFERRED: DeliveryState = DeliveryState::Deferred;
+const WAITING: [DeliveryState; 2] = [DeliveryState::Incoming, DeliveryState::Deferred];
 
 /// What `hold` makes and `release` is for.
 const HELD: DeliveryState = DeliveryState::Hold;

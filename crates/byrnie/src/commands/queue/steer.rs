@@ -71,15 +71,13 @@ fn alone(spool: &Spool, selection: &Selection, action: Action) -> Result<Steered
     let (filter, now) = (selection.filter(), resolving::clock().now());
     runtime::block_on(async {
         let changed = match action {
-            Action::Retry => store.retry(filter, now).await.map(|due| due.len()),
-            Action::Release => store.release(filter, now).await.map(|due| due.len()),
-            Action::Hold => store.hold(filter).await.map(|held| held.len()),
-            Action::Remove => store.remove(filter).await.map(|removed| removed.len()),
+            Action::Retry => store.retry(filter, now, |_| {}).await,
+            Action::Release => store.release(filter, now, |_| {}).await,
+            Action::Hold => store.hold(filter, |_| {}).await,
+            Action::Remove => store.remove(filter, |_| {}).await,
         };
-        let changed = changed.map_err(|error| Failure::store(&error))?;
-        Ok(Steered {
-            deliveries: u64::try_from(changed).unwrap_or(u64::MAX),
-        })
+        let deliveries = changed.map_err(|error| Failure::store(&error))?;
+        Ok(Steered { deliveries })
     })
 }
 

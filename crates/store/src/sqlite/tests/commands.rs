@@ -26,6 +26,7 @@ use crate::RecipientState;
 use crate::SenderFilter;
 use crate::Spool;
 use crate::StoreError;
+use crate::Waiting;
 
 #[tokio::test]
 async fn commands_say_what_they_changed() {
@@ -35,7 +36,7 @@ async fn commands_say_what_they_changed() {
     let due = spool.due(NOW).await;
     let line = |id, hop, state| format!("{id} {hop} {state} 1");
 
-    let held = spool.store.hold(of(first)).await.unwrap();
+    let held = spool.hold(of(first)).await.unwrap();
     assert_eq!(held, [due[0].delivery]);
     assert_eq!(
         spool.lines().await,
@@ -44,26 +45,26 @@ async fn commands_say_what_they_changed() {
             line(second, "two.example", "incoming")
         ]
     );
-    assert_eq!(spool.store.hold(of(first)).await, Ok(vec![]));
+    assert_eq!(spool.hold(of(first)).await, Ok(vec![]));
     assert_eq!(spool.due(NOW).await, [due[1].clone()]);
-    let released = spool.store.release(of(first), NOW).await.unwrap();
+    let released = spool.release(of(first), NOW).await.unwrap();
     assert_eq!(released, [due[0].clone()]);
     let claim = spool.claim_one(NOW).await;
     assert_eq!(claim.queue_id, first);
     spool.finish(&claim, Outcome::Defer).await;
-    let retried = spool.store.retry(everything(), NOW).await.unwrap();
+    let retried = spool.retry(of(first), NOW).await.unwrap();
     assert_eq!(retried.len(), 1);
     assert_eq!((retried[0].attempts, retried[0].due_at), (1, NOW));
     let claim = spool.claim_one(NOW).await;
     assert_eq!((claim.queue_id, claim.attempt), (first, 2));
-    let removed = spool.store.remove(of(first)).await.unwrap();
+    let removed = spool.remove(of(first)).await.unwrap();
     assert_eq!(removed, [due[0].delivery]);
     assert_eq!(
         spool.lines().await,
         [line(second, "two.example", "incoming")]
     );
     assert_eq!(
-        spool.store.remove(of(first)).await,
+        spool.remove(of(first)).await,
         Err(StoreError::NoSuchMessage(first))
     );
 }
@@ -75,7 +76,8 @@ async fn an_attached_store_reads_and_does_not_write() {
     let attached = SqliteStore::attach(spool.options()).unwrap();
     assert_eq!(attached.list(everything()).await.unwrap().len(), 1);
     assert!(attached.show(id).await.unwrap().queued.is_some());
-    assert_eq!(attached.hold(everything()).await, Err(StoreError::Attached));
+    let refused = attached.hold(everything(), |_| {}).await;
+    assert_eq!(refused, Err(StoreError::Attached));
     let refused = attached.insert(whole(attached.next_id(NOW), &["a@one.example"]));
     assert_eq!(refused.await.map(|_| ()), Err(StoreError::Attached));
     // It sees what comes in, and the daemon is not in its way.
@@ -88,7 +90,7 @@ async fn a_list_is_filtered_and_can_be_continued() {
     let spool = TestSpool::new();
     let first = spool.accept(&["a@one.example", "b@two.example"]).await;
     let second = spool.accept(&["c@one.example"]).await;
-    spool.store.hold(of(second)).await.unwrap();
+    spool.hold(of(second)).await.unwrap();
     let claim = spool.claim_one(NOW).await;
     spool.finish(&claim, Outcome::Defer).await;
     let old = spool.store.next_id(UnixTime(NOW.0 + 50));
@@ -184,8 +186,8 @@ async fn a_limit_bounds_what_a_command_changes() {
         limit: 2,
         ..everything()
     };
-    assert_eq!(spool.store.remove(filter.clone()).await.unwrap().len(), 2);
-    assert_eq!(spool.store.remove(filter).await.unwrap().len(), 1);
+    assert_eq!(spool.remove(filter.clone()).await.unwrap().len(), 2);
+    assert_eq!(spool.remove(filter).await.unwrap().len(), 1);
 }
 
 /// More than one page, so that the pages join.
@@ -200,11 +202,47 @@ async fn commands_reach_a_long_queue_as_a_whole() {
         deliveries: 2_500,
     };
     assert_eq!(spool.store.count(everything()).await, Ok(counted));
-    assert_eq!(spool.store.hold(everything()).await.unwrap().len(), 2_500);
+    assert_eq!(spool.hold(everything()).await.unwrap().len(), 2_500);
     let depth = spool.store.depth();
     assert_eq!(depth.deliveries_in(DeliveryState::Hold), 2_500);
-    assert_eq!(spool.store.remove(everything()).await.unwrap().len(), 2_500);
+    assert_eq!(spool.remove(everything()).await.unwrap().len(), 2_500);
     assert_eq!(spool.count("messages"), 0);
+}
+
+/// What is on disk counts, whatever becomes of the rest: the queue must know of it.
+#[tokio::test]
+async fn what_was_changed_before_a_failure_is_told() {
+    let spool = TestSpool::new();
+    let to: Vec<String> = (0..2_500).map(|n| format!("a@d{n}.example")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    spool.accept(&to).await;
+    let broken = spool.due(NOW).await.pop().unwrap().delivery;
+    spool.run(&format!(
+        "CREATE TRIGGER broken BEFORE UPDATE ON deliveries WHEN old.id = {}
+         BEGIN SELECT raise(ABORT, 'broken'); END",
+        broken.0 + 500
+    ));
+    let mut held = Vec::new();
+    let failed = spool.store.hold(everything(), |page| held.extend(page));
+    assert!(matches!(failed.await, Err(StoreError::Refused(_))));
+    assert_eq!(held.len(), 1_000);
+    let mut released = 0;
+    let count = |page: Vec<Waiting>| released += page.len();
+    let failed = spool.store.release(everything(), NOW, count).await;
+    assert_eq!((failed, released), (Ok(1_000), 1_000));
+}
+
+/// Who schedules them may not have heard that they were released.
+#[tokio::test]
+async fn what_was_never_tried_can_be_retried() {
+    let spool = TestSpool::new();
+    let id = spool.accept(&["a@one.example"]).await;
+    let due = spool.retry(of(id), LATER).await.unwrap();
+    assert_eq!((due[0].attempts, due[0].due_at), (0, LATER));
+    assert_eq!(
+        spool.lines().await,
+        [format!("{id} one.example incoming 1")]
+    );
 }
 
 #[tokio::test]

@@ -85,11 +85,8 @@ async fn a_damaged_record_is_put_aside_and_the_rest_goes_on() {
         assert_eq!(listed.len(), 1, "{damage}");
         assert_eq!(listed[0].state, DeliveryState::Corrupt, "{damage}");
         assert_eq!(listed[0].last_reason, Some(found.what), "{damage}");
-        assert_eq!(
-            spool.store.release(super::everything(), NOW).await,
-            Ok(vec![])
-        );
-        let removed = spool.store.remove(super::everything()).await.unwrap();
+        assert_eq!(spool.release(super::everything(), NOW).await, Ok(vec![]));
+        let removed = spool.remove(super::everything()).await.unwrap();
         assert_eq!(removed.len(), 1, "{damage}");
         assert_eq!(spool.count("deliveries"), 0, "{damage}");
     }
@@ -119,7 +116,7 @@ async fn a_damaged_delivery_is_removed_without_a_message_that_still_has_others()
             state: Some(DeliveryState::Corrupt),
             ..super::everything()
         };
-        spool.store.remove(filter).await.unwrap();
+        spool.remove(filter).await.unwrap();
         for delivery in &deliveries[1..] {
             let claimed = spool.store.claim(delivery.delivery).await.unwrap();
             assert!(
@@ -219,7 +216,7 @@ async fn a_delivery_that_is_damaged_while_it_is_tried_is_put_aside() {
     assert_eq!(finished.accepted.len(), 0);
     assert_eq!(spool.count("messages"), 1);
     assert_eq!(spool.store.show(id).await.unwrap().receipts.len(), 1);
-    assert_eq!(spool.store.remove(of(id)).await.unwrap().len(), 1);
+    assert_eq!(spool.remove(of(id)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

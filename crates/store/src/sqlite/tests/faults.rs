@@ -376,7 +376,7 @@ async fn shape(spool: &TestSpool) -> (Vec<String>, Vec<usize>) {
 /// One delivery that is tried, one held, one deferred, one waiting; the claim of the first.
 async fn prepare(spool: &TestSpool) -> Claim {
     let held = spool.accept(&["held@hold.example"]).await;
-    spool.store.hold(of(held)).await.unwrap();
+    spool.hold(of(held)).await.unwrap();
     let deferred = spool.accept(&["deferred@later.example"]).await;
     let claim = spool.claim_one(NOW).await;
     assert_eq!(claim.queue_id, deferred);
@@ -427,10 +427,10 @@ async fn make(spool: &TestSpool, call: Call, claim: &Claim, id: QueueId) -> Resu
             let what = String::from("bits");
             store.mark_corrupt(claim.queue_id, what).await
         }
-        Call::Hold => store.hold(everything()).await.map(|_| ()),
-        Call::Release => store.release(everything(), NOW).await.map(|_| ()),
-        Call::Retry => store.retry(everything(), NOW).await.map(|_| ()),
-        Call::Remove => store.remove(everything()).await.map(|_| ()),
+        Call::Hold => store.hold(everything(), |_| {}).await.map(drop),
+        Call::Release => store.release(everything(), NOW, |_| {}).await.map(drop),
+        Call::Retry => store.retry(everything(), NOW, |_| {}).await.map(drop),
+        Call::Remove => store.remove(everything(), |_| {}).await.map(drop),
         Call::Prune => {
             let later = byrnie_base::UnixTime(NOW.0 + 100 * 86_400);
             store.prune(later).await.map(|_| ())

@@ -35,6 +35,7 @@ use crate::Circumstances;
 use crate::Claim;
 use crate::Claimed;
 use crate::DelayWarning;
+use crate::DeliveryId;
 use crate::DeliveryState;
 use crate::Filter;
 use crate::Finished;
@@ -226,7 +227,7 @@ async fn a_message_whose_client_went_away_before_the_answer_is_forgotten() {
         // It may come again under its name, and then it stays.
         spool.store.insert(again).await.unwrap();
         assert_eq!(spool.lines().await.len(), 2);
-        spool.store.remove(everything()).await.unwrap();
+        spool.remove(everything()).await.unwrap();
         assert_eq!(spool.count("messages"), 0);
     }
 }
@@ -239,7 +240,7 @@ async fn waiting_deliveries_come_in_pages() {
         ids.push(spool.accept(&["a@one.example"]).await);
     }
     let held = ids.remove(2);
-    spool.store.hold(of(held)).await.unwrap();
+    spool.hold(of(held)).await.unwrap();
     let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
     loop {
         let page = spool.store.waiting(after, 2).await.unwrap();
@@ -391,7 +392,7 @@ async fn hold_and_remove_reach_a_delivery_while_it_is_tried() {
     let spool = TestSpool::new();
     let id = spool.accept(&["a@one.example"]).await;
     let claim = spool.claim_one(NOW).await;
-    spool.store.hold(of(id)).await.unwrap();
+    spool.hold(of(id)).await.unwrap();
     assert_eq!(
         spool.finish(&claim, Outcome::Defer).await,
         Became::Kept(DeliveryState::Hold)
@@ -402,10 +403,10 @@ async fn hold_and_remove_reach_a_delivery_while_it_is_tried() {
     let queued = spool.store.show(id).await.unwrap().queued.unwrap();
     assert_eq!(queued.deliveries[0].attempts, 1);
 
-    spool.store.release(of(id), LATER).await.unwrap();
+    spool.release(of(id), LATER).await.unwrap();
     let claim = spool.claim_one(LATER).await;
     assert_eq!(claim.attempt, 2);
-    spool.store.remove(of(id)).await.unwrap();
+    spool.remove(of(id)).await.unwrap();
     let end = AttemptEnd {
         bounce: Some(whole(spool.store.next_id(NOW), &["sender@origin.example"])),
         ..end_of(&claim, Outcome::All(RecipientState::Bounced))
@@ -422,7 +423,7 @@ async fn a_held_delivery_that_was_delivered_is_done() {
     let spool = TestSpool::new();
     let id = spool.accept(&["a@one.example"]).await;
     let claim = spool.claim_one(NOW).await;
-    spool.store.hold(of(id)).await.unwrap();
+    spool.hold(of(id)).await.unwrap();
     assert_eq!(spool.finish(&claim, DELIVERED).await, Became::Retired);
     assert_eq!(spool.count("messages"), 0);
 }
@@ -432,7 +433,7 @@ async fn depth_counts_without_being_told() {
     let spool = TestSpool::new();
     assert_eq!(spool.store.depth().oldest, None);
     let id = spool.accept(&["a@one.example", "b@two.example"]).await;
-    spool.store.hold(everything()).await.unwrap();
+    spool.hold(everything()).await.unwrap();
     spool.accept(&["c@three.example"]).await;
     let depth = spool.store.depth();
     assert_eq!(depth.messages, 2);
@@ -550,6 +551,36 @@ impl TestSpool {
         id
     }
 
+    async fn retry(&self, filter: Filter, now: UnixTime) -> Result<Vec<Waiting>, StoreError> {
+        let mut changed = Vec::new();
+        let store = &self.store;
+        let number = store.retry(filter, now, |page| changed.extend(page)).await;
+        told(number, changed)
+    }
+
+    async fn hold(&self, filter: Filter) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut changed = Vec::new();
+        let store = &self.store;
+        let number = store.hold(filter, |page| changed.extend(page)).await;
+        told(number, changed)
+    }
+
+    async fn release(&self, filter: Filter, now: UnixTime) -> Result<Vec<Waiting>, StoreError> {
+        let mut changed = Vec::new();
+        let store = &self.store;
+        let number = store
+            .release(filter, now, |page| changed.extend(page))
+            .await;
+        told(number, changed)
+    }
+
+    async fn remove(&self, filter: Filter) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut changed = Vec::new();
+        let store = &self.store;
+        let number = store.remove(filter, |page| changed.extend(page)).await;
+        told(number, changed)
+    }
+
     /// What is due, in the order of acceptance.
     async fn due(&self, now: UnixTime) -> Vec<Waiting> {
         let page = self.store.waiting(None, 1000).await.unwrap();
@@ -646,6 +677,14 @@ fn everything() -> Filter {
         limit: u32::MAX,
         ..Filter::default()
     }
+}
+
+/// What a command told of, which must be as much as it counted.
+#[track_caller]
+fn told<T>(number: Result<u64, StoreError>, changed: Vec<T>) -> Result<Vec<T>, StoreError> {
+    let number = number?;
+    assert_eq!(number, u64::try_from(changed.len()).unwrap());
+    Ok(changed)
 }
 
 fn of(id: QueueId) -> Filter {

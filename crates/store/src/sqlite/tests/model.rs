@@ -20,7 +20,6 @@ use crate::Became;
 use crate::Claim;
 use crate::Claimed;
 use crate::DeliveryState;
-use crate::QueueCommands;
 use crate::QueueId;
 use crate::RecipientState;
 use crate::Spool;
@@ -248,12 +247,11 @@ impl Model {
             None => None,
         };
         let filter = id.map_or_else(everything, of);
-        let store = &spool.store;
         let changed = match command {
-            Command::Hold(_) => store.hold(filter).await.unwrap().len(),
-            Command::Release(_) => store.release(filter, LATER).await.unwrap().len(),
-            Command::Retry(_) => store.retry(filter, LATER).await.unwrap().len(),
-            Command::Remove(_) => store.remove(filter).await.unwrap().len(),
+            Command::Hold(_) => spool.hold(filter).await.unwrap().len(),
+            Command::Release(_) => spool.release(filter, LATER).await.unwrap().len(),
+            Command::Retry(_) => spool.retry(filter, LATER).await.unwrap().len(),
+            Command::Remove(_) => spool.remove(filter).await.unwrap().len(),
         };
         let mut expected = 0;
         self.deliveries.retain(|(of, _), delivery| {
@@ -264,10 +262,7 @@ impl Model {
             let (concerns, state) = match command {
                 Command::Hold(_) => (waits, DeliveryState::Hold),
                 Command::Release(_) => (!waits, delivery.waiting()),
-                Command::Retry(_) => (
-                    delivery.state == DeliveryState::Deferred,
-                    DeliveryState::Deferred,
-                ),
+                Command::Retry(_) => (waits, delivery.waiting()),
                 Command::Remove(_) => (true, delivery.state),
             };
             if concerns {
