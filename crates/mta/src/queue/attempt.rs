@@ -126,7 +126,7 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
                     return Ok(Box::new(Given {
                         claim,
                         body,
-                        _share: None,
+                        share: None,
                     }));
                 }
                 Ok(Claimed::Damaged(damaged)) => {
@@ -296,7 +296,16 @@ pub(crate) struct Given {
     /// The message, unless it is too large.
     pub(crate) body: Option<Body>,
     /// Its part of the memory for what is handed over, to be given back behind the attempt.
-    pub(super) _share: Option<Arc<Share>>,
+    pub(super) share: Option<Arc<Share>>,
+}
+
+impl Given {
+    /// Gives its memory back: the message is then read from the disk. What is left is small, and there is no
+    /// more of it than attempts in progress.
+    pub(super) fn give_memory_back(&mut self) {
+        self.body = None;
+        self.share = None;
+    }
 }
 
 /// Tells the queue of an attempt that comes to no end.

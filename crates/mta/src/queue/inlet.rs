@@ -106,7 +106,7 @@ impl Inlet {
             Some(share) => Fresh::HandedOver(Box::new(Given {
                 claim,
                 body: body.clone(),
-                _share: Some(Arc::clone(share)),
+                share: Some(Arc::clone(share)),
             })),
             None => Fresh::OnDisk(Waiting {
                 delivery: claim.delivery,
@@ -129,6 +129,12 @@ impl Inlet {
     /// Octets that are handed over at present.
     pub(super) fn handed_over_octets(&self) -> u64 {
         self.memory.octets.load(Ordering::Relaxed)
+    }
+
+    /// Whether there may soon be no memory for mail that comes.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        let octets_max = self.memory.octets_max;
+        self.handed_over_octets() > octets_max - octets_max / PART_KEPT_FREE
     }
 }
 
@@ -181,6 +187,9 @@ pub(super) fn sender_number(sender: SenderKey) -> u32 {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(sender);
     u32::try_from(hash >> 32).unwrap_or_default()
 }
+
+/// Which part of the memory is kept free of what can wait: with the default, seconds of mail.
+const PART_KEPT_FREE: u64 = 4;
 
 /// About what a claim takes, without its recipients.
 const CLAIM_OCTETS: usize = 512;

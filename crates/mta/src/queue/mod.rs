@@ -6,6 +6,7 @@
 //! in memory alone, and what is on disk is due again after a crash.
 
 mod attempt;
+mod handover;
 mod inlet;
 mod live;
 mod outcome;
@@ -40,6 +41,7 @@ use tokio::time;
 use self::attempt::Attempts;
 use self::attempt::Failing;
 pub(crate) use self::attempt::Given;
+use self::handover::HandedOver;
 use self::inlet::Event;
 use self::inlet::Fresh;
 pub(crate) use self::inlet::Inlet;
@@ -61,6 +63,7 @@ use self::scheduler::Known;
 use self::scheduler::Now;
 use self::scheduler::Recorded;
 use self::scheduler::Scheduler;
+use self::scheduler::Standing;
 use self::scheduler::Times;
 use self::scheduler::Tried;
 use crate::bounce::Bouncer;
@@ -95,7 +98,8 @@ pub struct QueueConfig {
     pub deliveries_per_next_hop_max: u32,
     /// Octets of messages that are kept in memory for their first attempts. Default 64 MiB.
     ///
-    /// Messages past it are read back from disk.
+    /// Messages past it are read back from disk; the last quarter is for next hops that are known to
+    /// answer, so that mail for others takes nothing from them.
     pub handover_octets_max: u64,
     /// How often to look at the clock, which may be set; also the wait behind a failure of the store.
     /// Default 1 second.
@@ -189,8 +193,7 @@ pub(crate) struct Queue<S, D, C> {
     /// How it works at the moment.
     config: Arc<QueueConfig>,
     scheduler: Scheduler<DeliveryId>,
-    /// What fresh deliveries need, until their first attempt.
-    handed_over: HashMap<DeliveryId, Box<Given>>,
+    handed_over: HandedOver,
     /// Attempts in progress, and since when.
     active: HashMap<DeliveryId, Instant>,
     /// Attempts whose outcome is being recorded.
@@ -218,7 +221,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             }),
             scheduler: Scheduler::new(bounds, wait_max),
             config,
-            handed_over: HashMap::new(),
+            handed_over: HandedOver::default(),
             active: HashMap::new(),
             recording: 0,
             tasks: JoinSet::new(),
@@ -291,7 +294,13 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         {
             self.totals.attempts += 1;
             self.active.insert(delivery, now.monotonic);
-            let given = self.handed_over.remove(&delivery);
+            let mut given = self.handed_over.remove(delivery);
+            if let Some(given) = &mut given
+                && self.attempts.inlet.is_short_of_memory()
+                && can_wait(&self.scheduler, delivery)
+            {
+                given.give_memory_back();
+            }
             let attempts = Arc::clone(&self.attempts);
             self.tasks.spawn(attempts.make(delivery, given));
         }
@@ -319,6 +328,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             Event::Fresh(sender, deliveries) => {
                 for fresh in deliveries {
                     self.totals.accepted += 1;
+                    self.make_room();
                     self.add_fresh(sender, fresh);
                 }
             }
@@ -351,7 +361,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             Event::Withdrawn(changed) => {
                 for delivery in changed {
                     self.scheduler.withdraw(delivery);
-                    self.handed_over.remove(&delivery);
+                    self.handed_over.remove(delivery);
                 }
             }
             Event::Reconfigured => {
@@ -402,6 +412,18 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         // What was read from the disk meanwhile may have been tried already.
         if known == Known::No {
             self.handed_over.insert(delivery, given);
+        }
+    }
+
+    /// Gives memory back while it is short, so that there is some for the mail that comes next.
+    fn make_room(&mut self) {
+        for _ in 0..LOOKS_PER_FRESH {
+            if !self.attempts.inlet.is_short_of_memory() {
+                return;
+            }
+            let scheduler = &self.scheduler;
+            self.handed_over
+                .look_at_next(|delivery| can_wait(scheduler, delivery));
         }
     }
 
@@ -472,6 +494,16 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         }
     }
 }
+
+/// Whether nobody knows that the next hop of a delivery answers: its mail may lie here for hours, and the
+/// time to read it back is little beside that for its hosts.
+fn can_wait(scheduler: &Scheduler<DeliveryId>, delivery: DeliveryId) -> bool {
+    scheduler.standing(delivery) != Some(Standing::Proven)
+}
+
+/// Deliveries that are looked at for each one that comes while memory is short: so more can be given back
+/// than is taken.
+const LOOKS_PER_FRESH: usize = 4;
 
 /// How long a next hop is left alone at first when no host answers: a host that restarts is back by
 /// then.

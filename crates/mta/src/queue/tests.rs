@@ -486,7 +486,7 @@ async fn nobody_is_warned_where_warnings_are_off() {
 
 #[tokio::test]
 async fn a_first_attempt_has_the_message_in_memory_as_far_as_there_is_room() {
-    let mut world = World::with(|config| config.handover_octets_max = 2_000);
+    let mut world = World::with(|config| config.handover_octets_max = 2_100);
     let mut given = Vec::new();
     for _ in 0..3 {
         world.accept(&["a@one.example"]).await;
@@ -507,6 +507,51 @@ async fn a_first_attempt_has_the_message_in_memory_as_far_as_there_is_room() {
     jobs.remove(0).end(delivered(1));
     world.until_empty().await;
     world.until_live(|live| live.handed_over_octets == 0).await;
+}
+
+/// A part of the memory is for mail to hosts that answer, whatever waits for those that do not.
+#[tokio::test]
+async fn what_waits_for_silent_hosts_takes_no_memory_from_other_mail() {
+    let octets = octets_of_one_message().await;
+    let mut world = World::with(|config| config.handover_octets_max = 8 * octets);
+    world.accept(&["a@living.example"]).await;
+    world.jobs.next().await.end(delivered(1));
+    world.until_live(|live| live.totals.delivered == 1).await;
+    for _ in 0..20 {
+        world.accept(&["a@silent.example"]).await;
+        world.live().await;
+    }
+    let tried = [world.jobs.next().await, world.jobs.next().await];
+    check_fast_path(&mut world).await;
+
+    // What gave its memory back is none the worse for it.
+    tried.into_iter().for_each(|job| job.end(delivered(1)));
+    for _ in 0..18 {
+        let job = world.jobs.next().await;
+        assert!(job.body.is_some());
+        job.end(delivered(1));
+    }
+    world.until_empty().await;
+    world.until_live(|live| live.handed_over_octets == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_tried_at_hosts_that_may_not_answer_takes_no_memory_from_other_mail() {
+    let octets = octets_of_one_message().await;
+    let mut world = World::with(|config| config.handover_octets_max = 4 * octets);
+    world.accept(&["a@living.example"]).await;
+    world.jobs.next().await.end(delivered(1));
+    world.until_live(|live| live.totals.delivered == 1).await;
+    let mut tried = Vec::new();
+    for number in 0..6 {
+        world.accept(&[&format!("a@new{number}.example")]).await;
+        tried.push(world.jobs.next().await);
+    }
+    let in_memory: Vec<bool> = tried.iter().map(|job| job.body.is_some()).collect();
+    assert_eq!(in_memory, [true, true, true, false, false, false]);
+    check_fast_path(&mut world).await;
+    tried.into_iter().for_each(|job| job.end(delivered(1)));
+    world.until_empty().await;
 }
 
 #[tokio::test]
@@ -936,6 +981,23 @@ impl World {
         let octets = self.store.piece(id, 0).await.unwrap().unwrap();
         String::from_utf8(octets).unwrap()
     }
+}
+
+/// About how much memory a message to one recipient takes.
+async fn octets_of_one_message() -> u64 {
+    let world = World::new();
+    world.accept(&["a@one.example"]).await;
+    world.live().await.handed_over_octets
+}
+
+/// Mail to a host that is known to answer is delivered without being read back.
+async fn check_fast_path(world: &mut World) {
+    *world.faulty.claim.lock().unwrap() = vec![StoreError::Busy];
+    world.accept(&["b@living.example"]).await;
+    let job = world.jobs.next().await;
+    assert_eq!(job.claim.next_hop.to_string(), "living.example");
+    assert_eq!(world.faulty.claim.lock().unwrap().drain(..).len(), 1);
+    job.end(delivered(1));
 }
 
 fn hops(jobs: &[Job]) -> Vec<String> {

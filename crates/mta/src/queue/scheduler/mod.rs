@@ -496,8 +496,13 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
     /// Where a delivery goes.
     #[must_use]
     pub fn next_hop(&self, key: K) -> Option<&Arc<MailDomain>> {
-        let entry = self.deliveries.get(*self.by_key.get(&key)?)?;
-        self.lanes.get(entry.lane).map(|lane| &lane.name)
+        self.lane_of(key).map(|lane| &lane.name)
+    }
+
+    /// What is known about the hosts that a delivery goes to.
+    #[must_use]
+    pub fn standing(&self, key: K) -> Option<Standing> {
+        self.lane_of(key).map(Lane::standing)
     }
 
     /// How much there is.
@@ -718,6 +723,12 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
                 line.round = Some((standing, turns.join(lane_at, next.sender)));
             }
         }
+    }
+
+    /// The lane of a delivery.
+    fn lane_of(&self, key: K) -> Option<&Lane> {
+        let entry = self.deliveries.get(*self.by_key.get(&key)?)?;
+        self.lanes.get(entry.lane)
     }
 
     /// The lane of this name, made if there is none.
