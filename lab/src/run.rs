@@ -52,6 +52,8 @@ pub struct Lab {
     pub subject: Subject,
     /// Hands mail in to it.
     pub injector: Injector,
+    /// Another one, which sends all mail to a smart host, if a scenario is about that.
+    behind: Option<(Subject, Injector)>,
     /// The scenarios that are set up, each with its part of the world.
     sites: Vec<(Scenario, Site)>,
     /// Where bounces go.
@@ -78,10 +80,20 @@ impl Lab {
         let plan = world.subject_plan()?;
         let injector = world.injector(&plan)?;
         let subject = Subject::start(program, plan).await?;
+        let smart_host = sites.iter().find_map(|(scenario, _)| scenario.smart_host());
+        let behind = match smart_host {
+            Some(smart_host) => {
+                let plan = world.subject_plan_behind(smart_host)?;
+                let injector = world.injector(&plan)?;
+                Some((Subject::start(program, plan).await?, injector))
+            }
+            None => None,
+        };
         Ok(Self {
             world,
             subject,
             injector,
+            behind,
             sites,
             _home: home,
         })
@@ -104,7 +116,11 @@ impl Lab {
         let started = Instant::now();
         let mut playing = JoinSet::new();
         for (at, (scenario, mut site)) in self.sites.drain(..).enumerate() {
-            let (injector, log) = (self.injector.clone(), self.subject.log());
+            let (subject, injector) = match &self.behind {
+                Some((subject, injector)) if scenario.smart_host().is_some() => (subject, injector),
+                Some(_) | None => (&self.subject, &self.injector),
+            };
+            let (injector, log) = (injector.clone(), subject.log());
             playing.spawn(Box::pin(async move {
                 let result = play(scenario.clone(), &mut site, &injector, &log).await;
                 (at, scenario, site, result)
@@ -172,7 +188,8 @@ impl Lab {
             plan.metrics,
             plan.configuration_file().display(),
         );
-        for (scenario, _) in &self.sites {
+        let by_mx = |(scenario, _): &&(Scenario, Site)| scenario.smart_host().is_none();
+        for (scenario, _) in self.sites.iter().filter(by_mx) {
             for to in recipients(scenario) {
                 text.push_str(&format!("  {to:34} {}\n", scenario.title));
             }
@@ -222,13 +239,15 @@ impl Lab {
     ///
     /// # Errors
     /// The program does not stop, or says that something went wrong.
-    pub async fn end(mut self) -> Result<(), LabError> {
-        match self.subject.terminate().await? {
-            true => Ok(()),
-            false => Err(LabError::Subject(String::from(
-                "reported a failure when it was stopped",
-            ))),
+    pub async fn end(self) -> Result<(), LabError> {
+        let behind = self.behind.map(|(subject, _)| subject);
+        for mut subject in [Some(self.subject), behind].into_iter().flatten() {
+            if !subject.terminate().await? {
+                let text = "reported a failure when it was stopped";
+                return Err(LabError::Subject(String::from(text)));
+            }
         }
+        Ok(())
     }
 }
 

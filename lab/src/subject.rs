@@ -39,6 +39,8 @@ pub struct SubjectPlan {
     pub https_port: u16,
     /// A folder with `anchor`, `ca.pem`, `cert.pem` and `key.pem`; the spool comes in there too.
     pub folder: PathBuf,
+    /// Where it sends all mail, if not to each recipient's hosts.
+    pub smart_host: Option<&'static str>,
     /// The least level of what it logs.
     pub log_level: &'static str,
     /// When a message goes back to its sender.
@@ -64,12 +66,17 @@ impl SubjectPlan {
             mx_port,
             https_port,
             folder,
+            smart_host,
             log_level,
             lifetime,
             max_receipts,
             environment: _,
         } = self;
         let folder = folder.display();
+        let smart_host = match smart_host {
+            Some(smart_host) => format!("smart_host = \"{smart_host}\"\n"),
+            None => String::new(),
+        };
         format!(
             r#"version = 1
 hostname = "{hostname}"
@@ -92,7 +99,7 @@ ttl_floor = "0s"
 ca_file = "{folder}/ca.pem"
 
 [delivery]
-mx_port = {mx_port}
+{smart_host}mx_port = {mx_port}
 https_port = {https_port}
 addresses = "prefer-ipv4"
 connect_timeout = "3s"

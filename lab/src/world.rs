@@ -115,10 +115,29 @@ impl World {
             mx_port: self.mx_port,
             https_port: self.https_port,
             folder: self.folder.path().to_path_buf(),
+            smart_host: None,
             log_level: "info,byrnie::decision=debug,byrnie::queue=debug",
             lifetime: "25s",
             max_receipts: 1_000_000,
             environment: Vec::new(),
+        })
+    }
+
+    /// The same for another one, with a folder of its own, that sends all mail to a smart host.
+    ///
+    /// # Errors
+    /// The addresses are used up, or the machine refuses a file.
+    pub fn subject_plan_behind(&self, smart_host: &'static str) -> Result<SubjectPlan, LabError> {
+        let folder = self.folder().join(smart_host);
+        let failed = || LabError::io(format!("fill {}", folder.display()));
+        std::fs::create_dir(&folder).map_err(failed())?;
+        for file in ["anchor", "ca.pem", "cert.pem", "key.pem"] {
+            std::fs::copy(self.folder().join(file), folder.join(file)).map_err(failed())?;
+        }
+        Ok(SubjectPlan {
+            folder,
+            smart_host: Some(smart_host),
+            ..self.subject_plan()?
         })
     }
 
@@ -299,6 +318,14 @@ impl Site {
     pub fn tlsa(&self, host: &str, records: &[TlsaData]) -> Result<(), LabError> {
         let set = RecordSet::tlsa(RECORD_TTL, records);
         self.world.zones.set(&tlsa_owner(host), set)
+    }
+
+    /// Withdraws the TLSA records of a host's SMTP port.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn tlsa_withdraw(&self, host: &str) -> Result<(), LabError> {
+        self.world.zones.remove(&tlsa_owner(host), Rtype::TLSA)
     }
 
     /// Publishes an MTA-STS policy: the TXT record, and a policy host with a public certificate.

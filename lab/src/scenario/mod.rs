@@ -7,6 +7,7 @@ mod dane;
 mod dns;
 mod guarantee;
 mod misbehaviour;
+mod smart_host;
 mod smtp;
 mod sts;
 
@@ -42,7 +43,17 @@ pub fn all() -> Vec<Scenario> {
     all.extend(smtp::scenarios());
     all.extend(misbehaviour::scenarios());
     all.extend(guarantee::scenarios());
+    all.extend(smart_host::scenarios());
     all
+}
+
+impl Scenario {
+    /// Where the gateway sends all mail, if this is about one that does.
+    pub(crate) fn smart_host(&self) -> Option<&'static str> {
+        let mut behind = smart_host::scenarios().into_iter();
+        let is_behind = behind.any(|scenario| scenario.name == self.name);
+        is_behind.then_some(smart_host::SMART_HOST)
+    }
 }
 
 /// One thing that happens.
