@@ -142,7 +142,7 @@ pub struct MtaParts<S, R, C> {
 /// A mail transfer agent at work.
 #[derive(Debug)]
 pub struct Mta {
-    tasks: JoinSet<&'static str>,
+    tasks: JoinSet<Result<&'static str, PartEnded>>,
     stop: Arc<watch::Sender<Running>>,
     control: MtaControl,
 }
@@ -205,7 +205,7 @@ impl Mta {
             let (server, stopped) = (Arc::clone(&server), stopped(stopping.clone()));
             tasks.spawn(async move {
                 serve(listener, server, stopped).await;
-                "server"
+                Ok("server")
             });
         }
         let queue_stopped = stopped(stopping.clone());
@@ -215,12 +215,12 @@ impl Mta {
                 () = tidy(&pool) => {}
             }
             pool.close().await;
-            "queue"
+            Ok("queue")
         });
         let refresh = policy_cache::refresh(policies, stopped(stopping.clone()));
         tasks.spawn(async move {
             refresh.await;
-            "policy refresh"
+            Ok("policy refresh")
         });
         let keeping = keep_house(parts.store, parts.clock, parts.metrics, stopped(stopping));
         tasks.spawn(keeping);
@@ -262,8 +262,9 @@ impl Mta {
             let Some(ended) = ended else { break };
             let asked_for = *self.stop.borrow() == Running::No;
             match ended {
-                Ok(_) if asked_for => {}
-                Ok(part) => result = Err(PartEnded::Early(part)),
+                Ok(Ok(_)) if asked_for => {}
+                Ok(Ok(part)) => result = Err(PartEnded::Early(part)),
+                Ok(Err(ended)) => result = Err(ended),
                 Err(error) => result = Err(PartEnded::Panicked(Arc::new(error))),
             }
             if result.is_err() {
@@ -313,6 +314,8 @@ pub enum PartEnded {
     Early(&'static str),
     /// It panicked.
     Panicked(Arc<JoinError>),
+    /// It is the store, which takes and gives nothing any more.
+    Store,
 }
 
 impl fmt::Display for PartEnded {
@@ -320,6 +323,9 @@ impl fmt::Display for PartEnded {
         match self {
             Self::Early(part) => write!(f, "the {part} has ended by itself"),
             Self::Panicked(error) => write!(f, "a part has failed: {error}"),
+            Self::Store => f.write_str(
+                "the store has failed for good; all that was accepted lies on disk, for the next start",
+            ),
         }
     }
 }
@@ -345,12 +351,12 @@ async fn stopped(mut stopping: watch::Receiver<Running>) {
 async fn stop_after(
     shutdown: impl Future<Output = ()>,
     stop: Arc<watch::Sender<Running>>,
-) -> &'static str {
+) -> Result<&'static str, PartEnded> {
     tokio::select! {
         () = shutdown => drop(stop.send_replace(Running::No)),
         () = stopped(stop.subscribe()) => {}
     }
-    "shutdown"
+    Ok("shutdown")
 }
 
 /// What sends mail on.
@@ -443,13 +449,14 @@ fn acceptance<S, R, C, D>(
     }
 }
 
-/// Shows how much lies in the queue, and drops old receipts, until `stopped`; says what has ended.
+/// Shows how much lies in the queue, and drops old receipts, until `stopped`; says what has ended. Sees
+/// to it that nothing goes on without the store.
 async fn keep_house<S: Spool, C: Clock>(
     store: Arc<S>,
     clock: Arc<C>,
     metrics: Arc<Metrics>,
     stopped: impl Future<Output = ()>,
-) -> &'static str {
+) -> Result<&'static str, PartEnded> {
     let keeping = async {
         for round in 0_u64.. {
             metrics.set_depth(&store.depth(), clock.now());
@@ -462,10 +469,11 @@ async fn keep_house<S: Spool, C: Clock>(
         }
     };
     tokio::select! {
+        () = store.ended() => return Err(PartEnded::Store),
         () = keeping => {}
         () = stopped => {}
     }
-    "housekeeping"
+    Ok("housekeeping")
 }
 
 /// How often connections that stand ready are looked at.
@@ -479,3 +487,25 @@ const HOUSE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Every five minutes.
 const ROUNDS_PER_PRUNING: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::testing::FaultySpool;
+    use crate::testing::TestClock;
+    use crate::testing::new_store;
+
+    #[tokio::test]
+    async fn nothing_goes_on_without_the_store() {
+        let (store, _directory) = new_store();
+        let store = Arc::new(FaultySpool::new(store));
+        store.end.notify_one();
+        let parts = (Arc::new(TestClock::new()), Arc::new(Metrics::new()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep_house(store, parts.0, parts.1, pending()));
+        let ended = tasks.join_next().await.unwrap().unwrap();
+        assert!(matches!(ended, Err(PartEnded::Store)), "{ended:?}");
+    }
+}

@@ -36,6 +36,7 @@ use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
 use byrnie_store::WaitingPage;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time;
@@ -163,6 +164,8 @@ pub(crate) struct FaultySpool {
     pub(crate) mark_corrupt: Mutex<Vec<StoreError>>,
     /// What goes wrong with the next calls to `waiting`.
     pub(crate) waiting: Mutex<Vec<StoreError>>,
+    /// Lets the store end.
+    pub(crate) end: Notify,
 }
 
 impl FaultySpool {
@@ -175,6 +178,7 @@ impl FaultySpool {
             claim: Mutex::default(),
             mark_corrupt: Mutex::default(),
             waiting: Mutex::default(),
+            end: Notify::new(),
         }
     }
 }
@@ -241,6 +245,13 @@ impl Spool for FaultySpool {
 
     async fn piece(&self, id: QueueId, place: u32) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.piece(id, place).await
+    }
+
+    async fn ended(&self) {
+        tokio::select! {
+            () = self.store.ended() => {}
+            () = self.end.notified() => {}
+        }
     }
 
     fn depth(&self) -> Depth {

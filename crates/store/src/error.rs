@@ -15,7 +15,7 @@ pub enum StoreError {
     /// The database was held by another process for too long, or the writer has too much to do: try
     /// again.
     Busy,
-    /// The writer has stopped: the store is being closed.
+    /// A thread of the store has failed, or the store is being closed: only a new start helps.
     Closed,
     /// The store was attached for reading only: changes go to the daemon, or need its lock.
     Attached,

@@ -88,6 +88,10 @@ pub trait Spool: Send + Sync + 'static {
     /// Records what an attempt came to, once, with the bounce and the warning that it caused.
     fn finish(&self, end: AttemptEnd) -> impl Future<Output = Result<Finished, StoreError>> + Send;
 
+    /// Waits until the store has failed for good: a part of it has panicked, calls are
+    /// [`StoreError::Closed`], and only a new start helps.
+    fn ended(&self) -> impl Future<Output = ()> + Send;
+
     /// How much lies in the spool, from memory.
     fn depth(&self) -> Depth;
 

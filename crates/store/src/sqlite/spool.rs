@@ -157,6 +157,10 @@ impl Spool for SqliteStore {
             .await
     }
 
+    async fn ended(&self) {
+        self.workers.ended().await;
+    }
+
     fn depth(&self) -> Depth {
         lock(&self.counters).depth()
     }

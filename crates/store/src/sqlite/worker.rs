@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::spool::forget;
 use super::writing::Writing;
@@ -36,6 +37,26 @@ pub(super) struct Workers {
     abandoned: Arc<Mutex<Vec<QueueId>>>,
     /// The threads, for the wait at the end.
     threads: Vec<JoinHandle<()>>,
+    /// Whether they are all there.
+    crew: watch::Receiver<Crew>,
+}
+
+/// Whether everybody is there who is to answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Crew {
+    /// They are.
+    Complete,
+    /// A thread has ended.
+    Incomplete,
+}
+
+/// Tells that a thread has ended, also by a panic: after those whom it would have answered.
+struct Leaving(watch::Sender<Crew>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.send_replace(Crew::Incomplete);
+    }
 }
 
 impl Workers {
@@ -45,12 +66,15 @@ impl Workers {
         readers: Vec<Connection>,
     ) -> Result<Self, StoreError> {
         let abandoned = Arc::new(Mutex::new(Vec::new()));
+        let (leaving, crew) = watch::channel(Crew::Complete);
         let mut threads = Vec::new();
         let mut writer = None;
         if let Some(writing) = writing {
             let (to_writer, changes) = mpsc::channel(CHANGES_WAITING_MAX);
             let for_writer = Arc::clone(&abandoned);
+            let leaving = Leaving(leaving.clone());
             threads.push(spawn("spool-writer", move || {
+                let _leaving = leaving;
                 write_all(writing, changes, &for_writer);
             })?);
             writer = Some(to_writer);
@@ -58,7 +82,11 @@ impl Workers {
         let mut to_readers = Vec::new();
         for reader in readers {
             let (to_reader, questions) = mpsc::channel(QUESTIONS_WAITING_MAX);
-            threads.push(spawn("spool-reader", move || read_all(&reader, questions))?);
+            let leaving = Leaving(leaving.clone());
+            threads.push(spawn("spool-reader", move || {
+                let _leaving = leaving;
+                read_all(&reader, questions);
+            })?);
             to_readers.push(to_reader);
         }
         Ok(Self {
@@ -67,6 +95,7 @@ impl Workers {
             turn: AtomicUsize::new(0),
             abandoned,
             threads,
+            crew,
         })
     }
 
@@ -108,6 +137,13 @@ impl Workers {
             .await
             .map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Waits until a thread has ended. Only a panic makes one do so while somebody can ask.
+    pub(super) async fn ended(&self) {
+        let mut crew = self.crew.clone();
+        // Without a sender there is no thread left.
+        _ = crew.wait_for(|crew| *crew == Crew::Incomplete).await;
     }
 
     /// Has a message forgotten before the next change, and soon.

@@ -118,8 +118,10 @@ impl Writing {
         })
     }
 
-    /// Opens a transaction.
+    /// Opens a transaction. One that could not be given up when it failed goes first: it would go to the
+    /// disk with this one, or keep this one from being opened for ever.
     pub(super) fn begin(&mut self) -> Result<(), StoreError> {
+        self.roll_back();
         self.change = Counters::default();
         self.room = None;
         self.interned_now.clear();
@@ -150,7 +152,7 @@ impl Writing {
     /// Gives the transaction up, if the failure has not done so already.
     pub(super) fn roll_back(&mut self) {
         if !self.db.is_autocommit() {
-            // Leaves nothing open for the next batch; there is nothing else to do about a failure.
+            // If that fails, the next transaction tries it again.
             _ = self.run("ROLLBACK", []);
         }
     }

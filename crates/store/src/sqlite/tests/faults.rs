@@ -1,10 +1,13 @@
 //! Storage calls times failures. A call that fails leaves what was there or has done what it was to do,
 //! is repeated without harm, and works again without a restart once the failure is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::super::SqliteOptions;
+use super::super::writing::Writing;
 use super::DELIVERED;
 use super::NOW;
 use super::Outcome;
@@ -188,6 +191,67 @@ async fn a_failing_call_does_not_touch_its_neighbours() {
 }
 
 #[tokio::test]
+async fn a_thread_that_panics_leaves_nobody_waiting_and_is_missed() {
+    let spool = TestSpool::new();
+    let insert = |to: &'static str| {
+        let insertion = spool.store.insert(whole(spool.store.next_id(NOW), &[to]));
+        async { insertion.await.map(|_| ()) }
+    };
+    let broken = |_: &mut Writing| -> Result<(), StoreError> { panic!("a fault of ours") };
+    let blocker = Blocker::begin(&spool);
+    let patience = Duration::from_secs(20);
+    let answers = tokio::time::timeout(patience, async {
+        tokio::join!(
+            insert("a@one.example"),
+            spool.store.workers.write(broken),
+            insert("b@two.example"),
+            async { blocker.end() },
+            spool.store.ended(),
+        )
+    });
+    let answers = answers.await.expect("the writer is not missed");
+    let closed = Err(StoreError::Closed);
+    // The first may have been alone in a batch of its own.
+    assert!(answers.0 == closed || answers.0.is_ok(), "{answers:?}");
+    assert_eq!((answers.1, answers.2), (closed.clone(), closed.clone()));
+    assert_eq!(insert("c@three.example").await, closed);
+
+    let spool = TestSpool::new();
+    let broken = |_: &Connection| -> Result<(), StoreError> { panic!("a fault of ours") };
+    assert_eq!(spool.store.workers.read(broken).await, closed);
+    let missed = tokio::time::timeout(patience, spool.store.ended()).await;
+    assert!(missed.is_ok(), "the reader is not missed");
+}
+
+/// What a transaction has left behind that could neither be committed nor given up.
+#[test]
+fn a_transaction_that_was_left_open_does_not_reach_the_disk() {
+    let spool = TestSpool::new();
+    let TestSpool { directory, store } = spool;
+    drop(store);
+    let path = directory.path().join(super::DATABASE_FILE);
+    let (counters, flushes) = (Arc::default(), Arc::default());
+    let options = SqliteOptions::in_directory(directory.path());
+    let db = super::super::connect(&path).unwrap();
+    let mut writing = Writing::new(db, options, counters, flushes).unwrap();
+    let anchor = |zone: &str| format!("INSERT INTO anchors VALUES ('{zone}', '', x'')");
+    writing.begin().unwrap();
+    writing.run(&anchor("left"), []).unwrap();
+    writing.begin().unwrap();
+    writing.run(&anchor("kept"), []).unwrap();
+    writing.commit(1).unwrap();
+    let zones: Vec<String> = writing
+        .db
+        .prepare("SELECT zone FROM anchors")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(zones, ["kept"]);
+}
+
+#[tokio::test]
 async fn a_full_spool_takes_nothing_in_and_still_lets_go() {
     let spool = TestSpool::with(|options| options.size_max = 256 * 1024);
     let big = |spool: &TestSpool| {
@@ -211,7 +275,7 @@ async fn a_full_spool_takes_nothing_in_and_still_lets_go() {
     };
     assert_eq!(refused, StoreError::Full);
     assert!((2..8).contains(&accepted), "{accepted}");
-    let mut incoming = Incoming::begin(std::sync::Arc::clone(&spool.store), NOW);
+    let mut incoming = Incoming::begin(Arc::clone(&spool.store), NOW);
     let staged = incoming.write(&vec![0; SPILL_OCTETS]).await;
     assert_eq!(staged, Err(StoreError::Full));
 
