@@ -17,13 +17,11 @@ use byrnie_smtp::ReversePath;
 use byrnie_store::Claim;
 use byrnie_store::NewMessage;
 use byrnie_store::Spool;
-use byrnie_store::StoreError;
 
 use crate::QueueConfig;
 use crate::Route;
 use crate::acceptance::by_next_hop;
 use crate::delivery::Trouble;
-use crate::queue::Given;
 
 /// A recipient that a message did not reach.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,7 +47,7 @@ pub(crate) enum UndeliveredState {
 
 /// Writes bounces and warnings of delay.
 pub(crate) struct Bouncer<S> {
-    /// Where the headers of messages are.
+    /// Names bounces.
     pub(crate) spool: Arc<S>,
     /// The name of this host.
     pub(crate) hostname: DomainName,
@@ -67,21 +65,20 @@ impl<S: Spool> Bouncer<S> {
     //# This
     //# notification MUST be sent using a null ("<>") reverse-path in the
     //# envelope.
-    pub(crate) async fn compose(
+    pub(crate) fn compose(
         &self,
-        given: &Given,
+        claim: &Claim,
+        header: &HeaderLines,
         undelivered: &[Undelivered],
         now: UnixTime,
-    ) -> Result<Option<NewMessage>, StoreError> {
-        let claim = &given.claim;
+    ) -> Option<NewMessage> {
         let ReversePath::Mailbox(sender) = &claim.envelope.reverse_path else {
-            return Ok(None);
+            return None;
         };
         if undelivered.is_empty() {
-            return Ok(None);
+            return None;
         }
         let id = self.spool.next_id(now);
-        let header = self.header(given).await?;
         let recipients = undelivered.iter();
         let delayed = recipients
             .clone()
@@ -101,30 +98,8 @@ impl<S: Spool> Bouncer<S> {
         let DsnMessage { envelope, octets } = notification.build();
         let expires_at = now + self.queue.get().lifetime;
         let deliveries = by_next_hop(&self.route, &envelope.recipients, now, expires_at);
-        Ok(Some(NewMessage::whole(
-            id, envelope, now, &octets, deliveries,
-        )))
-    }
-
-    /// The header section of a message, up to a bound.
-    async fn header(&self, given: &Given) -> Result<HeaderLines, StoreError> {
-        let mut header = HeaderLines::default();
-        if let Some(body) = &given.body {
-            for piece in body.pieces() {
-                header.read(piece);
-            }
-            return Ok(header);
-        }
-        for place in 0.. {
-            let Some(piece) = self.spool.piece(given.claim.queue_id, place).await? else {
-                break;
-            };
-            header.read(&piece);
-            if header.is_complete() {
-                break;
-            }
-        }
-        Ok(header)
+        let message = NewMessage::whole(id, envelope, now, &octets, deliveries);
+        Some(message)
     }
 }
 

@@ -143,8 +143,10 @@ impl Jobs {
 }
 
 /// How a call to the store goes wrong.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
+    /// Nothing happens, for this reason.
+    Is(StoreError),
     /// Nothing happens.
     Fails,
     /// It happens, and is reported as failed.
@@ -164,6 +166,8 @@ pub(crate) struct FaultySpool {
     pub(crate) mark_corrupt: Mutex<Vec<StoreError>>,
     /// What goes wrong with the next calls to `waiting`.
     pub(crate) waiting: Mutex<Vec<StoreError>>,
+    /// The piece of messages that cannot be read, and why.
+    pub(crate) piece: Mutex<Option<(u32, StoreError)>>,
     /// Lets the store end.
     pub(crate) end: Notify,
 }
@@ -178,6 +182,7 @@ impl FaultySpool {
             claim: Mutex::default(),
             mark_corrupt: Mutex::default(),
             waiting: Mutex::default(),
+            piece: Mutex::default(),
             end: Notify::new(),
         }
     }
@@ -231,6 +236,7 @@ impl Spool for FaultySpool {
         match fault {
             None => self.store.finish(end).await,
             Some(Fault::Fails) => Err(broken()),
+            Some(Fault::Is(error)) => Err(error),
             Some(Fault::FailsButPersists) => {
                 self.store.finish(end).await?;
                 Err(broken())
@@ -244,7 +250,11 @@ impl Spool for FaultySpool {
     }
 
     async fn piece(&self, id: QueueId, place: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.piece(id, place).await
+        let fault = self.piece.lock().unwrap().clone();
+        match fault {
+            Some((broken, error)) if broken == place => Err(error),
+            Some(_) | None => self.store.piece(id, place).await,
+        }
     }
 
     async fn ended(&self) {
@@ -276,8 +286,18 @@ pub(crate) async fn accept(
     envelope: Envelope,
     now: UnixTime,
 ) -> Accepted {
+    accept_octets(store, MESSAGE, envelope, now).await
+}
+
+/// The same with other octets.
+pub(crate) async fn accept_octets(
+    store: &Arc<SqliteStore>,
+    octets: &[u8],
+    envelope: Envelope,
+    now: UnixTime,
+) -> Accepted {
     let mut incoming = Incoming::begin(Arc::clone(store), now);
-    incoming.write(MESSAGE).await.unwrap();
+    incoming.write(octets).await.unwrap();
     let (route, expires_at) = (Route::default(), now + LIFETIME);
     let deliveries = by_next_hop(&route, &envelope.recipients, now, expires_at);
     incoming.commit(envelope, now, deliveries).await.unwrap()

@@ -1,12 +1,11 @@
 //! One attempt at one delivery, from its claim to its record on disk.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
 use byrnie_net::current::Current;
+use byrnie_smtp::HeaderLines;
 use byrnie_store::AttemptEnd;
 use byrnie_store::Became;
 use byrnie_store::Body;
@@ -19,16 +18,18 @@ use byrnie_store::Spool;
 use byrnie_store::StoreError;
 use byrnie_store::WaitingPage;
 use tokio::sync::mpsc;
-use tokio::time;
 use tracing::Instrument;
 
 use super::QueueConfig;
+use super::failing::About;
+use super::failing::Failing;
+use super::failing::Next;
+use super::failing::Repeated;
 use super::inlet::End;
 use super::inlet::Event;
 use super::inlet::Inlet;
 use super::inlet::Share;
 use super::inlet::Tally;
-use super::live::StoreHealth;
 use super::outcome::Sorted;
 use super::scheduler::Recorded;
 use super::scheduler::Times;
@@ -57,15 +58,21 @@ pub(super) struct Attempts<S, D, C> {
 }
 
 impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
-    /// Makes one attempt. Whatever happens, even a panic, the queue is told.
-    pub(super) async fn make(self: Arc<Self>, delivery: DeliveryId, given: Option<Box<Given>>) {
+    /// Makes one attempt, behind so many that came to nothing. Whatever happens, even a panic, the queue
+    /// is told.
+    pub(super) async fn make(
+        self: Arc<Self>,
+        delivery: DeliveryId,
+        given: Option<Box<Given>>,
+        fruitless: u32,
+    ) {
         let mut unfinished = Unfinished {
             delivery: Some(delivery),
             inlet: &self.inlet,
         };
         let given = match given {
             Some(given) => Ok(given),
-            None => self.claim(delivery).await,
+            None => self.claim(delivery, fruitless).await,
         };
         let (recorded, tally) = match given {
             Ok(given) => {
@@ -78,33 +85,44 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
                 );
                 self.try_once(&given).instrument(span).await
             }
-            Err(recorded) => (recorded, Tally::default()),
+            Err(Unclaimed::Gone) => (Recorded::Gone, Tally::default()),
+            Err(Unclaimed::Unread) => return,
         };
         unfinished.delivery = None;
         self.inlet.tell(Event::Recorded(delivery, recorded, tally));
     }
 
-    /// Reads all that lies on disk, page by page; goes on trying while the store fails.
+    /// Reads all that lies on disk, page by page; goes on trying while the store fails. If that takes long,
+    /// what comes in is sent meanwhile.
     pub(super) async fn load(&self, pages: mpsc::Sender<WaitingPage>) {
-        let mut failing = None;
+        let config = self.config.get();
+        let repeated = |what| Repeated::new(&self.failing, what, About::default(), &config);
+        let mut recovery = repeated("recover");
         while let Err(error) = self.recover().await {
-            failing.get_or_insert_with(|| self.failing.begin());
-            self.store_failed("recover", &error).await;
+            match recovery.failed(&error).await {
+                Next::Again => {}
+                // What was staged takes room until the next start, and does no other harm.
+                Next::Lasting => break,
+                Next::Ended => return,
+            }
         }
+        drop(recovery);
         let mut after = None;
+        let mut reading = repeated("read what waits");
         loop {
             match self.spool.waiting(after, PAGE_DELIVERIES).await {
                 Ok(page) => {
-                    failing = None;
+                    reading = repeated("read what waits");
                     after = page.next;
                     if pages.send(page).await.is_err() || after.is_none() {
                         return;
                     }
                 }
-                Err(error) => {
-                    failing.get_or_insert_with(|| self.failing.begin());
-                    self.store_failed("read what waits", &error).await;
-                }
+                Err(error) => match reading.failed(&error).await {
+                    Next::Again => {}
+                    Next::Lasting => reading.let_go(),
+                    Next::Ended => return,
+                },
             }
         }
     }
@@ -116,9 +134,13 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         Ok(())
     }
 
-    /// Reads a delivery; if there is nothing to be tried, what to do about it.
-    async fn claim(&self, delivery: DeliveryId) -> Result<Box<Given>, Recorded> {
-        let mut failing = None;
+    /// Reads a delivery. One that cannot be read holds up others just once, and not for long.
+    async fn claim(&self, delivery: DeliveryId, fruitless: u32) -> Result<Box<Given>, Unclaimed> {
+        let about = About {
+            queue_id: None,
+            delivery: Some(delivery),
+        };
+        let mut reading = Repeated::new(&self.failing, "claim", about, &self.config.get());
         loop {
             match self.spool.claim(delivery).await {
                 Ok(Claimed::Ready(claim, body)) => {
@@ -131,18 +153,18 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
                 }
                 Ok(Claimed::Damaged(damaged)) => {
                     events::corrupt(damaged.queue_id, &damaged.what);
-                    return Err(Recorded::Gone);
+                    return Err(Unclaimed::Gone);
                 }
-                Ok(Claimed::Gone) => return Err(Recorded::Gone),
-                Err(error) if error.is_passing() => {
-                    failing.get_or_insert_with(|| self.failing.begin());
-                    self.store_failed("claim", &error).await;
+                Ok(Claimed::Gone) => return Err(Unclaimed::Gone),
+                Err(error) if error.is_passing() && fruitless == 0 => {
+                    match reading.failed(&error).await {
+                        Next::Again => {}
+                        Next::Lasting | Next::Ended => return Err(Unclaimed::Unread),
+                    }
                 }
-                // It may be this one alone, and must not hold up the others.
                 Err(error) => {
-                    self.store_failed("claim", &error).await;
-                    let wait = self.config.get().retry.wait_after(1, fastrand::f64());
-                    return Err(Recorded::Untouched(self.clock.now() + wait));
+                    reading.tell(&error);
+                    return Err(Unclaimed::Unread);
                 }
             }
         }
@@ -165,19 +187,18 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         match content {
             Content::Intact => (recorded, tally),
             Content::Damaged => {
-                self.put_aside(claim).await;
+                let what = "the message does not match its checksum";
+                self.put_aside(claim, what).await;
                 (Recorded::Gone, tally)
             }
         }
     }
 
-    /// Keeps what an attempt came to; goes on trying while the store fails. A delivery of which that
-    /// cannot be kept waits on disk, and is tried again after the next start.
+    /// Keeps what an attempt came to; goes on trying for as long as the store fails, since what is not
+    /// kept would be sent again.
     async fn record(&self, given: &Given, report: Report, sorted: Sorted) -> Recorded {
         let (claim, now) = (&given.claim, self.clock.now());
-        let Some((bounce, delay_warning)) = self.compose(given, &sorted, now).await else {
-            return Recorded::Gone;
-        };
+        let (bounce, delay_warning) = self.compose(given, &sorted, now).await;
         let wait = self
             .config
             .get()
@@ -195,19 +216,21 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
             bounce,
             delay_warning,
         };
-        let mut failing = None;
+        let mut recording = self.repeated("record", claim);
         let finished = loop {
             match self.spool.finish(end.clone()).await {
                 Ok(finished) => break finished,
-                Err(error) => {
-                    failing.get_or_insert_with(|| self.failing.begin());
-                    self.store_failed("record", &error).await;
-                    if !error.is_passing() {
-                        return Recorded::Gone;
-                    }
+                Err(StoreError::Damaged(what)) => {
+                    self.put_aside(claim, &what).await;
+                    return Recorded::Gone;
                 }
+                Err(error) => match recording.failed(&error).await {
+                    Next::Again | Next::Lasting => {}
+                    Next::Ended => return Recorded::Gone,
+                },
             }
         };
+        drop(recording);
         sorted.tell(claim, &end, now);
         for accepted in finished.accepted {
             self.inlet.accept(accepted);
@@ -228,32 +251,53 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         }
     }
 
-    /// What the sender is to be told: a bounce, and that it takes long. `None` if the store has failed
-    /// for good.
+    /// What the sender is to be told: a bounce, and that it takes long.
     async fn compose(
         &self,
         given: &Given,
         sorted: &Sorted,
         now: UnixTime,
-    ) -> Option<(Option<NewMessage>, Option<NewMessage>)> {
-        let warn = self.is_warning_due(&given.claim, now);
+    ) -> (Option<NewMessage>, Option<NewMessage>) {
+        let claim = &given.claim;
+        let warn = self.is_warning_due(claim, now);
         let delayed = if warn { sorted.delayed.as_slice() } else { &[] };
-        let mut failing = None;
-        loop {
-            let composed = async {
-                let bounce = self.bouncer.compose(given, &sorted.failed, now).await?;
-                Ok((bounce, self.bouncer.compose(given, delayed, now).await?))
-            };
-            let error: StoreError = match composed.await {
-                Ok(composed) => return Some(composed),
-                Err(error) => error,
-            };
-            failing.get_or_insert_with(|| self.failing.begin());
-            self.store_failed("bounce", &error).await;
-            if !error.is_passing() {
-                return None;
+        if sorted.failed.is_empty() && delayed.is_empty() {
+            return (None, None);
+        }
+        let header = self.header(given).await;
+        let compose = |about| self.bouncer.compose(claim, &header, about, now);
+        (compose(&sorted.failed), compose(delayed))
+    }
+
+    /// The header section of a message, as far as it can be read: a report without it is better than
+    /// none.
+    async fn header(&self, given: &Given) -> HeaderLines {
+        let mut header = HeaderLines::default();
+        if let Some(body) = &given.body {
+            body.pieces().for_each(|piece| header.read(piece));
+            return header;
+        }
+        let claim = &given.claim;
+        let mut reading = self.repeated("read the header", claim);
+        let mut place = 0;
+        while !header.is_complete() {
+            match self.spool.piece(claim.queue_id, place).await {
+                Ok(Some(piece)) => {
+                    header.read(&piece);
+                    place += 1;
+                }
+                Ok(None) => break,
+                Err(error) if error.is_passing() => match reading.failed(&error).await {
+                    Next::Again => {}
+                    Next::Lasting | Next::Ended => break,
+                },
+                Err(error) => {
+                    reading.tell(&error);
+                    break;
+                }
             }
         }
+        header
     }
 
     /// Whether the sender is to be told that a delivery takes long.
@@ -262,39 +306,47 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         claim.delay_warning == DelayWarning::Unsent && warn_at.is_some_and(|at| now >= at)
     }
 
-    /// Puts a message aside whose content is not what was accepted; goes on trying while the store
-    /// fails.
-    async fn put_aside(&self, claim: &Claim) {
-        let what = "the message does not match its checksum";
+    /// Puts a message aside that is not what was accepted; goes on trying for a while if the store fails.
+    async fn put_aside(&self, claim: &Claim, what: &str) {
         events::corrupt(claim.queue_id, what);
-        let mut failing = None;
+        let mut marking = self.repeated("put aside", claim);
         while let Err(error) = self
             .spool
             .mark_corrupt(claim.queue_id, what.to_owned())
             .await
         {
-            failing.get_or_insert_with(|| self.failing.begin());
-            self.store_failed("put aside", &error).await;
-            if !error.is_passing() {
+            match marking.failed(&error).await {
+                Next::Again => {}
                 // It is looked at again after the next start.
-                return;
+                Next::Lasting | Next::Ended => return,
             }
         }
     }
 
-    /// Tells of a failure of the store, and waits so as not to spin.
-    async fn store_failed(&self, what: &'static str, error: &StoreError) {
-        tracing::error!(target: "byrnie::queue", what, %error, "the store failed");
-        time::sleep(self.config.get().poll_interval).await;
+    /// A call to the store about a delivery, to be repeated while it fails.
+    fn repeated(&self, what: &'static str, claim: &Claim) -> Repeated<'_> {
+        let about = About {
+            queue_id: Some(claim.queue_id),
+            delivery: Some(claim.delivery),
+        };
+        Repeated::new(&self.failing, what, about, &self.config.get())
     }
 }
 
+/// Why there is nothing to try.
+enum Unclaimed {
+    /// The disk has nothing to try.
+    Gone,
+    /// What the disk has cannot be read at present.
+    Unread,
+}
+
 /// What an attempt needs.
-pub(crate) struct Given {
+pub(super) struct Given {
     /// The delivery.
-    pub(crate) claim: Claim,
+    pub(super) claim: Claim,
     /// The message, unless it is too large.
-    pub(crate) body: Option<Body>,
+    pub(super) body: Option<Body>,
     /// Its part of the memory for what is handed over, to be given back behind the attempt.
     pub(super) share: Option<Arc<Share>>,
 }
@@ -308,7 +360,7 @@ impl Given {
     }
 }
 
-/// Tells the queue of an attempt that comes to no end.
+/// Tells the queue of an attempt that comes to nothing.
 struct Unfinished<'a> {
     delivery: Option<DeliveryId>,
     inlet: &'a Inlet,
@@ -319,35 +371,6 @@ impl Drop for Unfinished<'_> {
         if let Some(delivery) = self.delivery {
             self.inlet.tell(Event::Lost(delivery));
         }
-    }
-}
-
-/// How many calls to the store fail and are being repeated.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Failing(Arc<AtomicUsize>);
-
-impl Failing {
-    /// A call has failed; it counts until the result is dropped.
-    pub(super) fn begin(&self) -> FailingCall {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        FailingCall(self.clone())
-    }
-
-    /// Whether the store takes what it is given.
-    pub(super) fn health(&self) -> StoreHealth {
-        match self.0.load(Ordering::Relaxed) {
-            0 => StoreHealth::Working,
-            1.. => StoreHealth::Failing,
-        }
-    }
-}
-
-/// A call to the store that fails and is being repeated.
-pub(super) struct FailingCall(Failing);
-
-impl Drop for FailingCall {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

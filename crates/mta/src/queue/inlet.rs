@@ -38,7 +38,7 @@ pub(super) enum Event {
     Ended(DeliveryId, End),
     /// What came of an attempt is on disk, and how many recipients fared how.
     Recorded(DeliveryId, Recorded, Tally),
-    /// An attempt was broken off.
+    /// An attempt came to nothing: it panicked, or the delivery could not be read.
     Lost(DeliveryId),
     /// Somebody wants deliveries to be due.
     Due(Vec<Waiting>),

@@ -6,9 +6,11 @@
 //! in memory alone, and what is on disk is due again after a crash.
 
 mod attempt;
+mod failing;
 mod handover;
 mod inlet;
 mod live;
+mod memory;
 mod outcome;
 mod schedule;
 pub mod scheduler;
@@ -39,8 +41,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use self::attempt::Attempts;
-use self::attempt::Failing;
-pub(crate) use self::attempt::Given;
+use self::failing::Failing;
 use self::handover::HandedOver;
 use self::inlet::Event;
 use self::inlet::Fresh;
@@ -55,6 +56,7 @@ pub use self::live::Loading;
 pub use self::live::QueueHandle;
 pub use self::live::StoreHealth;
 pub use self::live::Totals;
+use self::memory::Fruitless;
 pub use self::schedule::RetrySchedule;
 use self::scheduler::Bounds;
 use self::scheduler::Delivery;
@@ -101,9 +103,11 @@ pub struct QueueConfig {
     /// Messages past it are read back from disk; the last quarter is for next hops that are known to
     /// answer, so that mail for others takes nothing from them.
     pub handover_octets_max: u64,
-    /// How often to look at the clock, which may be set; also the wait behind a failure of the store.
-    /// Default 1 second.
+    /// How often to look at the clock, which may be set; also the first wait behind a failure of the
+    /// store. Default 1 second.
     pub poll_interval: Duration,
+    /// How long one thing that cannot be read holds up all others. Default 30 seconds.
+    pub store_wait_max: Duration,
     /// How long deliveries in progress may go on once the end was asked for. Default 30 seconds.
     pub shutdown_wait_max: Duration,
 }
@@ -120,6 +124,7 @@ impl Default for QueueConfig {
             deliveries_per_next_hop_max: 20,
             handover_octets_max: 64 << 20,
             poll_interval: Duration::from_secs(1),
+            store_wait_max: Duration::from_secs(30),
             shutdown_wait_max: Duration::from_secs(30),
         }
     }
@@ -198,6 +203,8 @@ pub(crate) struct Queue<S, D, C> {
     active: HashMap<DeliveryId, Instant>,
     /// Attempts whose outcome is being recorded.
     recording: usize,
+    /// Attempts that came to nothing.
+    fruitless: Fruitless<DeliveryId>,
     tasks: JoinSet<()>,
     totals: Totals,
     loading: Loading,
@@ -224,6 +231,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             handed_over: HandedOver::default(),
             active: HashMap::new(),
             recording: 0,
+            fruitless: Fruitless::new(),
             tasks: JoinSet::new(),
             totals: Totals::default(),
             loading: Loading::UnderWay,
@@ -302,7 +310,8 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
                 given.give_memory_back();
             }
             let attempts = Arc::clone(&self.attempts);
-            self.tasks.spawn(attempts.make(delivery, given));
+            let fruitless = self.fruitless.number(delivery);
+            self.tasks.spawn(attempts.make(delivery, given, fruitless));
         }
     }
 
@@ -343,13 +352,22 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
                 self.scheduler.ended(delivery, ended, fastrand::f64());
             }
             Event::Recorded(delivery, recorded, tally) => {
+                self.fruitless.forget(delivery);
                 self.settle(delivery, recorded);
                 self.count(tally);
             }
             Event::Lost(delivery) => {
-                tracing::error!(target: "byrnie::queue", "an attempt was broken off");
-                let due_at = self.now().time + self.config.poll_interval;
-                self.settle(delivery, Recorded::Untouched(due_at));
+                let fruitless = self.fruitless.note(delivery);
+                let wait = self.config.retry.wait_after(fruitless, fastrand::f64());
+                let domain = self.scheduler.next_hop(delivery);
+                tracing::error!(
+                    target: "byrnie::queue",
+                    ?delivery,
+                    domain = domain.map(tracing::field::display),
+                    next_attempt_in = wait.as_secs(),
+                    "an attempt came to nothing"
+                );
+                self.settle(delivery, Recorded::Untouched(self.now().time + wait));
             }
             Event::Due(changed) => {
                 for waiting in changed {
@@ -361,6 +379,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             Event::Withdrawn(changed) => {
                 for delivery in changed {
                     self.scheduler.withdraw(delivery);
+                    self.fruitless.forget(delivery);
                     self.handed_over.remove(delivery);
                 }
             }

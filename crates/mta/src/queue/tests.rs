@@ -49,6 +49,7 @@ use crate::testing::START;
 use crate::testing::TestClock;
 use crate::testing::TestDeliver;
 use crate::testing::accept;
+use crate::testing::accept_octets;
 use crate::testing::envelope;
 use crate::testing::mailbox;
 use crate::testing::new_store;
@@ -705,14 +706,33 @@ async fn a_shutdown_breaks_off_what_does_not_end() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_panics_is_made_again() {
+async fn an_attempt_that_panics_is_made_again_after_growing_waits() {
     let mut world = World::new();
     world.accept(&["a@one.example"]).await;
+    for minutes in [5, 10, 20] {
+        world.jobs.next().await.panic();
+        let settled = |live: &Live| live.counts.deferred == 1 && live.recording == 0;
+        let live = world.until_live(settled).await;
+        assert_eq!(live.counts.in_progress, 0);
+        world.pass(Duration::from_secs(minutes * 60 - 1));
+        // Once this one is tried, the other one has been passed over.
+        world.accept(&["b@two.example"]).await;
+        let other = world.jobs.next().await;
+        assert_eq!(other.claim.next_hop.to_string(), "two.example");
+        assert!(world.jobs.is_idle());
+        other.end(delivered(1));
+        world.pass(Duration::from_secs(1));
+    }
+    // One that came to something begins anew.
+    let job = world.jobs.next().await;
+    assert_eq!(job.claim.attempt, 1);
+    job.end(deferred(1));
+    world.until_deferred(1).await;
+    world.pass(Duration::from_secs(300));
     world.jobs.next().await.panic();
-    let live = world.until_live(|live| live.counts.deferred == 1).await;
-    assert_eq!((live.counts.in_progress, live.recording), (0, 0));
-    world.pass(Duration::from_secs(1));
-    assert_eq!(world.jobs.next().await.claim.attempt, 1);
+    world.until_live(|live| live.counts.deferred == 1).await;
+    world.pass(Duration::from_secs(300));
+    assert_eq!(world.jobs.next().await.claim.attempt, 2);
 }
 
 #[tokio::test]
@@ -734,10 +754,11 @@ async fn a_failing_store_holds_back_new_attempts() {
     let mut world = World::new();
     world.accept(&["a@one.example"]).await;
     let job = world.jobs.next().await;
-    *world.faulty.finish.lock().unwrap() = vec![Fault::Fails; 40];
+    *world.faulty.finish.lock().unwrap() = vec![Fault::Fails; 6];
     job.end(deferred(1));
-    let failing = |live: &Live| live.store == StoreHealth::Failing && live.recording == 1;
-    world.until_live(failing).await;
+    world
+        .until_live(|live| failing(live) && live.recording == 1)
+        .await;
     world.accept(&["b@two.example"]).await;
     world.until_live(|live| live.counts.deliveries == 2).await;
     assert!(world.jobs.is_idle());
@@ -763,6 +784,126 @@ async fn a_store_that_cannot_be_read_for_a_while_loses_nothing() {
     world.pass(Duration::from_secs(3_600));
     world.jobs.next().await.end(delivered(1));
     world.until_empty().await;
+}
+
+/// Else what was delivered would go again after the next start.
+#[tokio::test]
+async fn what_was_delivered_is_recorded_however_the_store_fails() {
+    let errors = [
+        StoreError::Refused(String::from("no")),
+        StoreError::Unreadable(String::from("a block")),
+        StoreError::Attached,
+    ];
+    for error in errors {
+        let mut world = World::with(|config| config.store_wait_max = Duration::ZERO);
+        world.accept(&["a@one.example"]).await;
+        *world.faulty.finish.lock().unwrap() = vec![Fault::Is(error); 5];
+        world.jobs.next().await.end(delivered(1));
+        // It stays so for as long as that takes.
+        world.until_live(failing).await;
+        world.until_empty().await;
+        world
+            .until_live(|live| live.store == StoreHealth::Working)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_as_it_is_damaged_is_put_aside() {
+    let mut world = World::new();
+    world.accept(&["a@one.example"]).await;
+    let damaged = StoreError::Damaged(String::from("bits"));
+    *world.faulty.finish.lock().unwrap() = vec![Fault::Is(damaged)];
+    world.jobs.next().await.end(delivered(1));
+    let is_aside = |line: &Listed| line.state == DeliveryState::Corrupt;
+    let lines = world.until(|lines| lines.iter().all(is_aside)).await;
+    assert_eq!(lines[0].last_reason.as_deref(), Some("bits"));
+    world.until_live(|live| live.counts.deliveries == 0).await;
+    let world = world.restart().await;
+    let live = world.until_live(|live| live.loading == Loading::Done).await;
+    assert_eq!(live.counts.deliveries, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_begun_once_the_store_has_ended() {
+    let mut world = World::new();
+    world.accept(&["a@one.example"]).await;
+    *world.faulty.finish.lock().unwrap() = vec![Fault::Is(StoreError::Closed)];
+    world.jobs.next().await.end(delivered(1));
+    let settled = |live: &Live| live.counts.deliveries == 0 && live.recording == 0;
+    let live = world.until_live(settled).await;
+    assert_eq!(live.store, StoreHealth::Failing);
+    world.accept(&["b@two.example"]).await;
+    world.until_live(|live| live.counts.waiting == 1).await;
+    assert!(world.jobs.is_idle());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_others_once_and_not_for_long() {
+    let mut world = World::with(|config| config.store_wait_max = Duration::from_millis(300));
+    world.accept(&["a@one.example"]).await;
+    world.jobs.next().await.end(deferred(1));
+    world.until_deferred(1).await;
+    let broken = || StoreError::Io(String::from("a block"));
+    *world.faulty.claim.lock().unwrap() = vec![broken(); 1_000];
+    world.pass(Duration::from_secs(300));
+    world.until_live(failing).await;
+    world.accept(&["b@two.example"]).await;
+    let other = world.jobs.next().await;
+    assert_eq!(other.claim.next_hop.to_string(), "two.example");
+    other.end(delivered(1));
+    for minutes in [5, 10] {
+        world.until_live(|live| live.counts.deferred == 1).await;
+        *world.faulty.claim.lock().unwrap() = vec![broken()];
+        world.pass(Duration::from_secs(minutes * 60));
+    }
+    world.until_live(|live| live.counts.deferred == 1).await;
+    world.pass(Duration::from_secs(20 * 60));
+    assert_eq!(world.jobs.next().await.claim.attempt, 2);
+}
+
+#[tokio::test]
+async fn what_comes_in_is_sent_while_what_waits_cannot_be_read() {
+    let mut world = World::with(|config| config.store_wait_max = Duration::from_millis(300));
+    world.accept_quietly("a@one.example").await;
+    world.start_faults = vec![StoreError::Io(String::from("a block")); 1_000];
+    let mut world = world.restart().await;
+    world.until_live(failing).await;
+    world.accept(&["b@two.example"]).await;
+    assert_eq!(hops(&[world.jobs.next().await]), ["two.example"]);
+    world.faulty.waiting.lock().unwrap().clear();
+    assert_eq!(hops(&[world.jobs.next().await]), ["one.example"]);
+}
+
+/// What can be read of the header goes along, and the rest does not hold up the bounce.
+#[tokio::test]
+async fn a_bounce_does_without_what_cannot_be_read() {
+    let cases = [
+        (0, StoreError::Damaged(String::from("bits"))),
+        (1, StoreError::Damaged(String::from("bits"))),
+        (1, StoreError::Unreadable(String::from("a block"))),
+        (1, StoreError::Io(String::from("a block"))),
+    ];
+    for broken in cases {
+        let mut world = World::with(|config| {
+            config.handover_octets_max = 0;
+            config.store_wait_max = Duration::from_millis(30);
+        });
+        *world.faulty.piece.lock().unwrap() = Some(broken.clone());
+        let header = format!("Subject: early\r\n{}", "Filler: long\r\n".repeat(6_000));
+        let octets = format!("{header}\r\nbody\r\n");
+        let envelope = envelope("sender@origin.example", &["a@one.example"]);
+        let accepted = accept_octets(&world.store, octets.as_bytes(), envelope, START).await;
+        world.inlet.accept(accepted);
+        world.jobs.next().await.end(report(vec![bounced_fate()]));
+        let bounce = world.jobs.next().await;
+        let text = world.text(bounce.claim.queue_id).await;
+        assert!(
+            text.contains("550 5.1.1 no such user"),
+            "{broken:?}: {text}"
+        );
+        assert_eq!(text.contains("Subject: early"), broken.0 > 0, "{broken:?}");
+    }
 }
 
 #[tokio::test]
@@ -897,7 +1038,8 @@ impl World {
         }
         let faulty = FaultySpool::new(Arc::clone(&self.store));
         *faulty.waiting.lock().unwrap() = self.start_faults;
-        Self::start(self.store, faulty, self.directory, self.clock, config())
+        let config = QueueConfig::clone(&self.settings.get());
+        Self::start(self.store, faulty, self.directory, self.clock, config)
     }
 
     async fn accept(&self, recipients: &[&str]) -> QueueId {
@@ -998,6 +1140,10 @@ async fn check_fast_path(world: &mut World) {
     assert_eq!(job.claim.next_hop.to_string(), "living.example");
     assert_eq!(world.faulty.claim.lock().unwrap().drain(..).len(), 1);
     job.end(delivered(1));
+}
+
+fn failing(live: &Live) -> bool {
+    live.store == StoreHealth::Failing
 }
 
 fn hops(jobs: &[Job]) -> Vec<String> {
