@@ -474,13 +474,8 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         for damaged in page.damaged {
             events::corrupt(damaged.queue_id, &damaged.what);
         }
-        // Nobody knows how the clock was set while no daemon ran.
-        let latest = self.now().time + self.config.retry.wait_longest();
-        for mut waiting in page.waiting {
-            if waiting.due_at > latest {
-                waiting.due_at = UnixTime(0);
-            }
-            self.add(&waiting);
+        for waiting in &page.waiting {
+            self.add(waiting);
         }
     }
 

@@ -543,16 +543,18 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
         longest.filter_map(|(_, name)| self.lane(name)).collect()
     }
 
-    /// Puts a delivery that does nothing where it belongs.
+    /// Puts a delivery that does nothing where it belongs. What would wait for longer than any delivery
+    /// does was put off by a clock that ran ahead, and is due.
     fn schedule(&mut self, place: u32, times: Times) {
         self.leave(place);
+        let latest = self.latest();
         let Some(entry) = self.deliveries.get_mut(place) else {
             return;
         };
         entry.due_at = times.due_at.into();
         entry.deadline = times.deadline.into();
         entry.stage = Stage::Deferred;
-        if entry.due_at > self.told {
+        if entry.due_at > self.told && entry.due_at <= latest {
             self.due.insert((entry.due_at, place));
         } else {
             self.fall_due(place);
@@ -646,7 +648,7 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
 
     /// Corrects what was put off by a clock that ran ahead.
     fn clock_was_set_back(&mut self) {
-        let latest = self.told.after(self.wait_max);
+        let latest = self.latest();
         while let Some((at, place)) = self.due.last().copied()
             && at > latest
         {
@@ -657,6 +659,11 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
         for (_, lane) in timers {
             self.look_at_lane(lane);
         }
+    }
+
+    /// The latest time to which anything may have been put off.
+    fn latest(&self) -> Seconds {
+        self.told.after(self.wait_max.saturating_add(CLOCK_STEP))
     }
 
     /// Counts attempts as slow that have been in progress for long.
@@ -878,6 +885,9 @@ const ROTA: [&[(Class, Standing)]; 4] = [
         (Class::Overdue, Standing::Doubtful),
     ],
 ];
+
+/// How far the clock may be from what was told last: whoever puts off a delivery looks at it himself.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
 
 /// How long a lane without mail is remembered: with its window it needs no slow start for the next.
 const IDLE_LANE_KEPT: Duration = Duration::from_secs(10 * 60);

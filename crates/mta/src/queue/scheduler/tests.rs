@@ -41,6 +41,18 @@ fn a_clock_that_is_set_back_puts_nothing_off() {
     assert_eq!(world.start(), [1]);
 }
 
+/// A time that was reckoned before the clock was set back comes in behind it.
+#[test]
+fn nothing_waits_for_longer_than_any_delivery_does() {
+    let mut world = World::new(bounds(10, 10));
+    // Whoever reckoned may have looked at the clock a little later.
+    world.add(1, "one", 1, Tried::Before, WAIT_MAX.as_secs() + 5);
+    world.add(2, "two", 1, Tried::Before, WAIT_MAX.as_secs() + 600);
+    assert_eq!(world.start(), [2]);
+    world.end(2, Answer::Answered, Recorded::Again(world.times(86_400)));
+    assert_eq!(world.start(), [2]);
+}
+
 #[test]
 fn in_a_lane_senders_take_turns() {
     let mut world = World::new(bounds(10, 1));
