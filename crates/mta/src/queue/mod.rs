@@ -57,6 +57,7 @@ pub use self::live::QueueHandle;
 pub use self::live::StoreHealth;
 pub use self::live::Totals;
 use self::memory::Fruitless;
+use self::memory::Withdrawn;
 pub use self::schedule::RetrySchedule;
 use self::scheduler::Bounds;
 use self::scheduler::Delivery;
@@ -205,6 +206,8 @@ pub(crate) struct Queue<S, D, C> {
     recording: usize,
     /// Attempts that came to nothing.
     fruitless: Fruitless<DeliveryId>,
+    /// Deliveries that were withdrawn before they were known.
+    withdrawn: Withdrawn<DeliveryId>,
     tasks: JoinSet<()>,
     totals: Totals,
     loading: Loading,
@@ -232,6 +235,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             active: HashMap::new(),
             recording: 0,
             fruitless: Fruitless::new(),
+            withdrawn: Withdrawn::new(),
             tasks: JoinSet::new(),
             totals: Totals::default(),
             loading: Loading::UnderWay,
@@ -371,14 +375,18 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
             }
             Event::Due(changed) => {
                 for waiting in changed {
+                    self.withdrawn.forget(waiting.delivery);
                     if self.scheduler.hurry(waiting.delivery, waiting.due_at) == Known::No {
                         self.add(&waiting);
                     }
                 }
             }
             Event::Withdrawn(changed) => {
+                let now = self.now().monotonic;
                 for delivery in changed {
-                    self.scheduler.withdraw(delivery);
+                    if self.scheduler.withdraw(delivery) == Known::No {
+                        self.withdrawn.note(delivery, now);
+                    }
                     self.fruitless.forget(delivery);
                     self.handed_over.remove(delivery);
                 }
@@ -418,6 +426,10 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         };
         let claim = &given.claim;
         let delivery = claim.delivery;
+        let now = self.attempts.clock.monotonic();
+        if self.withdrawn.contains(delivery, now) {
+            return;
+        }
         let known = self.scheduler.add(Delivery {
             key: delivery,
             next_hop: &claim.next_hop,

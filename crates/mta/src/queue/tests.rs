@@ -906,6 +906,34 @@ async fn a_bounce_does_without_what_cannot_be_read() {
     }
 }
 
+/// An operator may be quicker than word of what was accepted.
+#[tokio::test]
+async fn what_was_withdrawn_before_it_was_known_is_not_sent() {
+    let mut world = World::new();
+    let accepted = world.accept_quietly("a@one.example").await;
+    let filter = Filter {
+        ids: vec![accepted.queue_id],
+        ..Filter::default()
+    };
+    let held = world
+        .store
+        .hold(filter.clone(), |held| world.handle.withdrawn(held));
+    assert_eq!(held.await, Ok(1));
+    world.inlet.accept(accepted);
+    world.accept(&["b@two.example"]).await;
+    let other = world.jobs.next().await;
+    assert_eq!(other.claim.next_hop.to_string(), "two.example");
+    other.end(delivered(1));
+    world.until_live(|live| live.counts.deliveries == 0).await;
+    assert!(world.jobs.is_idle());
+    // Released, it goes.
+    let due = world
+        .store
+        .release(filter, world.now(), |due| world.handle.due(due));
+    assert_eq!(due.await, Ok(1));
+    assert_eq!(hops(&[world.jobs.next().await]), ["one.example"]);
+}
+
 #[tokio::test]
 async fn all_that_waits_is_known_after_a_start() {
     let world = World::new();

@@ -456,14 +456,15 @@ impl<K: Copy + Eq + Hash + fmt::Debug> Scheduler<K> {
 
     /// Somebody wants a delivery not to be tried. One that is in progress goes on; what was recorded
     /// then says what becomes of it.
-    pub fn withdraw(&mut self, key: K) {
+    pub fn withdraw(&mut self, key: K) -> Known {
         let Some((place, entry)) = self.entry_mut(key) else {
-            return;
+            return Known::No;
         };
         match entry.stage {
             Stage::Deferred | Stage::Waiting(_) => self.forget(place),
             Stage::InProgress(..) | Stage::Recording => entry.due_at = Seconds::NEVER,
         }
+        Known::Yes
     }
 
     /// When the next delivery or lane is due.
