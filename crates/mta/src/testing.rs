@@ -264,6 +264,10 @@ impl Spool for FaultySpool {
         }
     }
 
+    fn last_delivery(&self) -> DeliveryId {
+        self.store.last_delivery()
+    }
+
     fn depth(&self) -> Depth {
         self.store.depth()
     }

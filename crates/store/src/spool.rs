@@ -52,6 +52,9 @@ pub trait Spool: Send + Sync + 'static {
     /// After a start: what was staged and never accepted is forgotten.
     fn recover(&self, now: UnixTime) -> impl Future<Output = Result<Recovered, StoreError>> + Send;
 
+    /// The last delivery that has a name so far.
+    fn last_delivery(&self) -> DeliveryId;
+
     /// A page of what waits for an attempt, in the order of acceptance, behind `after`: at most `limit`.
     ///
     /// What cannot be read is put aside as

@@ -92,9 +92,12 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         self.inlet.tell(Event::Recorded(delivery, recorded, tally));
     }
 
-    /// Reads all that lies on disk, page by page; goes on trying while the store fails. If that takes long,
-    /// what comes in is sent meanwhile.
-    pub(super) async fn load(&self, pages: mpsc::Sender<WaitingPage>) {
+    /// Reads all that waits up to the last delivery before the start, page by page; goes on trying while
+    /// the store fails. If that takes long, what comes in is sent meanwhile.
+    ///
+    /// Of what is accepted later the queue is told, perhaps after it has gone: read from the disk as well,
+    /// it would be sent twice.
+    pub(super) async fn load(&self, last: DeliveryId, pages: mpsc::Sender<WaitingPage>) {
         let config = self.config.get();
         let repeated = |what| Repeated::new(&self.failing, what, About::default(), &config);
         let mut recovery = repeated("recover");
@@ -111,9 +114,10 @@ impl<S: Spool, D: Deliver, C: Clock> Attempts<S, D, C> {
         let mut reading = repeated("read what waits");
         loop {
             match self.spool.waiting(after, PAGE_DELIVERIES).await {
-                Ok(page) => {
+                Ok(mut page) => {
                     reading = repeated("read what waits");
-                    after = page.next;
+                    page.waiting.retain(|waiting| waiting.delivery <= last);
+                    after = page.next.filter(|next| *next < last);
                     if pages.send(page).await.is_err() || after.is_none() {
                         return;
                     }

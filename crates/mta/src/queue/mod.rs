@@ -196,6 +196,8 @@ pub(crate) struct QueueParts<S, D, C> {
 /// Tries deliveries as they fall due.
 pub(crate) struct Queue<S, D, C> {
     attempts: Arc<Attempts<S, D, C>>,
+    /// The last delivery that was accepted before this queue was made.
+    last_before: DeliveryId,
     /// How it works at the moment.
     config: Arc<QueueConfig>,
     scheduler: Scheduler<DeliveryId>,
@@ -220,6 +222,7 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         let bounds = config.bounds();
         let wait_max = config.retry.wait_longest();
         Self {
+            last_before: parts.spool.last_delivery(),
             attempts: Arc::new(Attempts {
                 spool: parts.spool,
                 deliver: parts.deliver,
@@ -248,10 +251,10 @@ impl<S: Spool, D: Deliver, C: Clock> Queue<S, D, C> {
         let mut events = outlet.0;
         let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
         let (page_read, mut pages) = mpsc::channel(PAGES_AHEAD);
-        let attempts = Arc::clone(&self.attempts);
+        let (attempts, last) = (Arc::clone(&self.attempts), self.last_before);
         let loading = self
             .tasks
-            .spawn(async move { attempts.load(page_read).await });
+            .spawn(async move { attempts.load(last, page_read).await });
         loop {
             self.start_due();
             tokio::select! {

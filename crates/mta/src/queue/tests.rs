@@ -906,6 +906,24 @@ async fn a_bounce_does_without_what_cannot_be_read() {
     }
 }
 
+/// Word of it may come after it was read from the disk, delivered and forgotten.
+#[tokio::test]
+async fn what_is_accepted_after_the_start_is_not_read_from_the_disk_as_well() {
+    let mut world = World::new();
+    world.accept_quietly("a@one.example").await;
+    world.start_faults = vec![StoreError::Busy; 4];
+    let mut world = world.restart().await;
+    let late = world.accept_quietly("b@two.example").await;
+    world.until_live(|live| live.loading == Loading::Done).await;
+    let job = world.jobs.next().await;
+    assert_eq!(job.claim.next_hop.to_string(), "one.example");
+    job.end(delivered(1));
+    world.until_live(|live| live.counts.deliveries == 0).await;
+    assert!(world.jobs.is_idle());
+    world.inlet.accept(late);
+    assert_eq!(hops(&[world.jobs.next().await]), ["two.example"]);
+}
+
 /// An operator may be quicker than word of what was accepted.
 #[tokio::test]
 async fn what_was_withdrawn_before_it_was_known_is_not_sent() {

@@ -41,6 +41,7 @@ use self::writing::Counters;
 use self::writing::FlushCounts;
 pub use self::writing::Flushes;
 use self::writing::Writing;
+use crate::DeliveryId;
 use crate::QueueId;
 use crate::StoreError;
 use crate::queue_id::IdSource;
@@ -206,6 +207,11 @@ impl DeliveryIds {
     fn take(&self, number: usize) -> i64 {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         self.0.fetch_add(number, Ordering::Relaxed)
+    }
+
+    /// The last one that was handed out, now or before the start.
+    fn last(&self) -> DeliveryId {
+        DeliveryId(self.0.load(Ordering::Relaxed).saturating_sub(1))
     }
 }
 

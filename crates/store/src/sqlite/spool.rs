@@ -95,6 +95,10 @@ impl Spool for SqliteStore {
             .await
     }
 
+    fn last_delivery(&self) -> DeliveryId {
+        self.delivery_ids.last()
+    }
+
     async fn waiting(
         &self,
         after: Option<DeliveryId>,
