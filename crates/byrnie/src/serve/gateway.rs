@@ -106,7 +106,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let butler = Butler {
         reloader,
         helm: Helm::new(Arc::clone(&store), mta.queue()),
-        store,
+        store: Arc::clone(&store),
         options: SqliteOptions::in_directory(&file.queue.spool),
         queue: mta.queue(),
         history,
@@ -129,8 +129,20 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         _ = tokio::time::timeout(MONITOR_END_MAX, monitoring).await;
     }
     stopper.abort();
+    settle(&store).await;
     info!(target: "byrnie::serve", "ended");
     result
+}
+
+/// Waits until all that was asked for is on disk: whoever asked may be gone, and the change is made all the
+/// same if it gets the time.
+async fn settle(store: &SqliteStore) {
+    let why = match tokio::time::timeout(STORE_END_MAX, store.settle()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => String::from("it takes too long"),
+    };
+    warn!(target: "byrnie::serve", why, "the last changes may not be on disk");
 }
 
 /// Serves the monitor, if it is to be served; says where.
@@ -360,6 +372,10 @@ fn addresses(listeners: &[TcpListener]) -> String {
 
 /// Where Linux keeps the system's host name.
 const SYSTEM_HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+/// How long the store may take to write what was asked for before the end. It waits for up to 5 seconds
+/// for who else writes.
+const STORE_END_MAX: Duration = Duration::from_secs(10);
 
 /// How long the monitor may take to end.
 const MONITOR_END_MAX: Duration = Duration::from_secs(1);

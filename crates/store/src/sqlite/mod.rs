@@ -189,6 +189,15 @@ impl SqliteStore {
         self.flushes.read()
     }
 
+    /// Waits until every change that was asked for before is on disk, or has failed: for who ends the
+    /// process.
+    ///
+    /// # Errors
+    /// The disk does not take anything.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        self.workers.write(|_| Ok(())).await
+    }
+
     /// Where the database lies.
     fn path(&self) -> PathBuf {
         self.options.database()

@@ -223,6 +223,22 @@ async fn a_thread_that_panics_leaves_nobody_waiting_and_is_missed() {
     assert!(missed.is_ok(), "the reader is not missed");
 }
 
+/// Whoever ends the process waits for what nobody else waits for any more.
+#[tokio::test]
+async fn what_was_asked_for_before_is_on_disk_once_the_store_has_settled() {
+    let spool = TestSpool::new();
+    spool.accept(&["a@one.example"]).await;
+    let claim = spool.claim_one(NOW).await;
+    let mut ending = Box::pin(spool.store.finish(end_of(&claim, DELIVERED)));
+    let blocker = Blocker::begin(&spool);
+    let asked = tokio::time::timeout(Duration::ZERO, &mut ending).await;
+    assert!(asked.is_err());
+    drop(ending);
+    let (settled, ()) = tokio::join!(spool.store.settle(), async { blocker.end() });
+    assert_eq!(settled, Ok(()));
+    assert_eq!(spool.crash_copy().count("deliveries"), 0);
+}
+
 /// What a transaction has left behind that could neither be committed nor given up.
 #[test]
 fn a_transaction_that_was_left_open_does_not_reach_the_disk() {
