@@ -6,6 +6,7 @@ use std::sync::Arc;
 use byrnie_net::clock::Clock;
 use byrnie_net::current::Current;
 use byrnie_net::smtp::client::ClientTimeouts;
+use byrnie_net::smtp::client::PoolLimits;
 use byrnie_net::smtp::server::ServerConfig;
 use byrnie_net::smtp::server::ServerControl;
 use tokio_rustls::TlsAcceptor;
@@ -44,14 +45,15 @@ pub struct MtaControl {
     pub(crate) settings: Settings,
     pub(crate) server: ServerControl,
     pub(crate) client_timeouts: Arc<Current<ClientTimeouts>>,
+    pub(crate) client_connections: Arc<Current<PoolLimits>>,
     pub(crate) queue: QueueHandle,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl MtaControl {
     /// From now on these count: who may hand mail over and how much, the bounds and times of sessions,
-    /// their certificate, guarantees and rules, how long mail hosts may take, and how the queue works but
-    /// for the octets it hands over. The rest of the configuration counts at the next start.
+    /// their certificate, guarantees and rules, how long mail hosts may take and how many connections there
+    /// may be to them, and how the queue works but for the octets it hands over. The rest of the configuration counts at the next start.
     pub fn reconfigure(&self, config: &MtaConfig, server_tls: Option<TlsAcceptor>) {
         // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
         let settings = &self.settings;
@@ -61,6 +63,7 @@ impl MtaControl {
         settings.queue.replace(config.queue.clone());
         self.queue.reconfigured();
         self.client_timeouts.replace(config.client_timeouts);
+        self.client_connections.replace(config.client_connections);
         let server = server_config(config, Arc::clone(&self.clock));
         self.server.reconfigure(server, server_tls);
     }

@@ -185,6 +185,7 @@ impl Mta {
         let client = smtp_client(config, &parts, tls);
         let client_timeouts = client.timeouts();
         let pool = Arc::new(ConnectionPool::new(client, config.client_connections));
+        let client_connections = pool.limits();
         let deciding = Arc::clone(&judge);
         let queue = queue(config, &parts, &settings, &pool, deciding, inlet.clone());
         let service = acceptance(config, &parts, &settings, judge, inlet.clone());
@@ -194,6 +195,7 @@ impl Mta {
             settings,
             server: server.control(),
             client_timeouts,
+            client_connections,
             queue: QueueHandle::new(inlet),
             clock,
         };

@@ -86,6 +86,7 @@ pub use spool::Recovered;
 pub use spool::Spool;
 pub use spool::WaitingPage;
 pub use sqlite::Flushes;
+pub use sqlite::SpoolBounds;
 pub use sqlite::SqliteOptions;
 pub use sqlite::SqliteStore;
 pub use sts::StsRecord;

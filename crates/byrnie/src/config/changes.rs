@@ -93,14 +93,20 @@ const AT_ONCE: &[&str] = &[
     "delivery.command_timeout",
     "delivery.connect_timeout",
     "delivery.data_timeout",
+    "delivery.max_connections_per_address",
+    "delivery.max_connections_per_network",
     "delivery.max_deliveries",
     "delivery.max_deliveries_per_domain",
+    "delivery.max_slow_deliveries",
     "delivery.tls_timeout",
     "guarantee",
     "log.level",
     "queue.delay_warning",
     "queue.lifetime",
     "queue.max_messages",
+    "queue.max_receipts",
+    "queue.max_size",
+    "queue.receipt_lifetime",
     "queue.retry_factor",
     "queue.retry_max",
     "queue.retry_min",
@@ -142,6 +148,12 @@ mod tests {
             "hostname = \"relay.example\"",
             &["rule"],
             &["hostname"],
+        );
+        check(
+            "",
+            "[queue]\nmax_size = \"2GiB\"\nmax_receipts = 5\nmax_handover_size = \"1MiB\"",
+            &["queue.max_receipts", "queue.max_size"],
+            &["queue.max_handover_size"],
         );
         let certificate = "[smtp]\ntls_certificate_file = \"c\"\ntls_key_file = \"k\"";
         let keys = [

@@ -79,8 +79,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let (monitoring, monitored_at) = monitoring(file, &monitor, &stopping).await?;
 
     probe(&resolver).await?;
-    let anchors = anchors.map(|book| (book, kept));
-    tend(&resolver, anchors, clock, &stopping);
+    tend(&resolver, anchors, kept, clock, &stopping);
 
     let history = History::new(Arc::clone(&metrics), resolver.clone(), Arc::clone(&store));
     let parts = MtaParts {
@@ -101,6 +100,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         running: Mutex::new(Settings::of(file)),
         hostname,
         control: mta.control(),
+        store: Arc::clone(&store),
         log,
     });
     let butler = Butler {
@@ -239,13 +239,14 @@ impl Measure for Numbers {
 /// trusts.
 fn tend(
     resolver: &Resolver,
-    anchors: Option<(AnchorBook, Arc<KeptAnchors<SqliteStore>>)>,
+    anchors: Option<AnchorBook>,
+    kept: Arc<KeptAnchors<SqliteStore>>,
     clock: Arc<dyn Clock>,
     stopping: &watch::Receiver<Life>,
 ) {
     let (watching, until) = (resolver.clone(), ended(stopping.clone()));
     tokio::spawn(async move { watching.watch(until).await });
-    if let Some((book, kept)) = anchors {
+    if let Some(book) = anchors {
         let follower = AnchorFollower::new(resolver.clone(), book, kept, clock);
         tokio::spawn(follower.run(ended(stopping.clone())));
     }
@@ -331,9 +332,7 @@ fn hostname(file: &File) -> Result<DomainName, Failure> {
 /// The spool, for this process alone.
 fn open_store(file: &File) -> Result<SqliteStore, Failure> {
     let options = SqliteOptions {
-        size_max: file.queue.max_size.0,
-        receipts_max: file.queue.max_receipts,
-        receipt_age_max: file.queue.receipt_lifetime.0,
+        bounds: settings::spool_bounds(file),
         ..SqliteOptions::in_directory(&file.queue.spool)
     };
     SqliteStore::open(options).map_err(|error| {

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use byrnie_base::DomainName;
 use byrnie_mta::MtaControl;
+use byrnie_store::SqliteStore;
 use tracing::error;
 use tracing::info;
 use tracing::warn;
@@ -29,6 +30,8 @@ pub(super) struct Reloader {
     pub(super) hostname: DomainName,
     /// Takes over what is about mail.
     pub(super) control: MtaControl,
+    /// Takes over how much is kept.
+    pub(super) store: Arc<SqliteStore>,
     /// Takes over what is about the log.
     pub(super) log: LogLevel,
 }
@@ -87,6 +90,7 @@ impl Reloader {
         // Nothing can fail any more.
         let mta = settings::mta(&file, self.hostname.clone());
         self.control.reconfigure(&mta, tls);
+        self.store.set_bounds(settings::spool_bounds(&file));
         let changes = running.take_over(&Settings::of(&file));
         Ok(Reloaded {
             file: path.to_path_buf(),

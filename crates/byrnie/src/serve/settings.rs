@@ -17,6 +17,7 @@ use byrnie_net::smtp::server::ConnectionLimits;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_net::tls::server_acceptor;
 use byrnie_smtp::ServerLimits;
+use byrnie_store::SpoolBounds;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Addresses;
@@ -94,6 +95,15 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
         rules: rules::rules(file),
         guarantees: rules::guarantees(file),
         ..MtaConfig::new(hostname)
+    }
+}
+
+/// How much the spool keeps.
+pub(super) fn spool_bounds(file: &File) -> SpoolBounds {
+    SpoolBounds {
+        size_max: file.queue.max_size.0,
+        receipts_max: file.queue.max_receipts,
+        receipt_age_max: file.queue.receipt_lifetime.0,
     }
 }
 

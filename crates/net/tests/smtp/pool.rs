@@ -279,6 +279,30 @@ async fn an_address_and_a_network_have_only_so_many_connections() {
 }
 
 #[tokio::test]
+async fn limits_can_be_exchanged_at_work() {
+    let demand = requirement(TlsRequirement::Opportunistic);
+    let one_each = PoolLimits {
+        per_address_max: 1,
+        wait_max: Duration::from_millis(50),
+        ..PoolLimits::default()
+    };
+    let listening = Listening::plain().await;
+    let pool = pool(one_each);
+    let _held = reach(&pool, &[listening.address], &demand).await;
+    let two_each = PoolLimits {
+        per_address_max: 2,
+        ..one_each
+    };
+    for (limits, has_room) in [(one_each, false), (two_each, true), (one_each, false)] {
+        pool.limits().replace(limits);
+        let reached = pool
+            .reach(Some(&host()), &[listening.address], &demand)
+            .await;
+        assert_eq!(reached.lease.is_some(), has_room);
+    }
+}
+
+#[tokio::test]
 async fn whoever_waits_gets_what_is_given_back_or_its_place() {
     let limits = PoolLimits {
         per_address_max: 1,

@@ -51,17 +51,12 @@ use crate::queue_id::IdSource;
 pub struct SqliteOptions {
     /// The directory that holds the database and nothing else; made if it is missing.
     pub directory: PathBuf,
-    /// Octets on disk past which no message is accepted. What is in the queue still leaves it.
-    /// Default 10 GiB.
-    pub size_max: u64,
+    /// How much is kept.
+    pub bounds: SpoolBounds,
     /// Octets that must be free on the disk for a message to be accepted. What is in the queue needs
     /// some of them to leave it: on a full disk, nothing could even be recorded as delivered.
     /// Default 64 MiB.
     pub free_min: u64,
-    /// Receipts that are kept. Default 1,000,000.
-    pub receipts_max: u64,
-    /// How long receipts are kept. Default 30 days.
-    pub receipt_age_max: Duration,
     /// MTA-STS policies that are kept. Default 100,000.
     pub sts_records_max: u64,
 }
@@ -72,10 +67,8 @@ impl SqliteOptions {
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
-            size_max: 10 << 30,
+            bounds: SpoolBounds::default(),
             free_min: 64 << 20,
-            receipts_max: 1_000_000,
-            receipt_age_max: Duration::from_secs(30 * 86_400),
             sts_records_max: 100_000,
         }
     }
@@ -84,6 +77,28 @@ impl SqliteOptions {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.directory.join(DATABASE_FILE)
+    }
+}
+
+/// How much is kept; can be exchanged while the store is at work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SpoolBounds {
+    /// Octets on disk past which no message is accepted. What is in the queue still leaves it.
+    /// Default 10 GiB.
+    pub size_max: u64,
+    /// Receipts that are kept. Default 1,000,000.
+    pub receipts_max: u64,
+    /// How long receipts are kept. Default 30 days.
+    pub receipt_age_max: Duration,
+}
+
+impl Default for SpoolBounds {
+    fn default() -> Self {
+        Self {
+            size_max: 10 << 30,
+            receipts_max: 1_000_000,
+            receipt_age_max: Duration::from_secs(30 * 86_400),
+        }
     }
 }
 
@@ -104,8 +119,10 @@ pub struct SqliteStore {
     /// The last name given before this start; what was staged under such names and not accepted
     /// has lost its sender.
     last_before: Option<QueueId>,
-    /// Bounds.
+    /// What it was opened with.
     options: SqliteOptions,
+    /// How much is kept at the moment.
+    bounds: Arc<Mutex<SpoolBounds>>,
     /// Keeps a second daemon away; `None` for commands.
     _lock: Option<File>,
 }
@@ -164,12 +181,18 @@ impl SqliteStore {
             .collect::<Result<Vec<_>, _>>()?;
         let counters = Arc::new(Mutex::new(Counters::default()));
         let flushes = Arc::new(FlushCounts::default());
+        let bounds = Arc::new(Mutex::new(options.bounds));
         let (mut last_before, mut last_delivery) = (None, 0);
         let mut writing = None;
         if let Some(db) = writer {
             (last_before, last_delivery) = last_names(&db)?;
-            let (counters, flushes) = (Arc::clone(&counters), Arc::clone(&flushes));
-            writing = Some(Writing::new(db, options.clone(), counters, flushes)?);
+            writing = Some(Writing::new(
+                db,
+                options.clone(),
+                Arc::clone(&bounds),
+                Arc::clone(&counters),
+                Arc::clone(&flushes),
+            )?);
         }
         Ok(Self {
             workers: Workers::start(writing, readers)?,
@@ -179,6 +202,7 @@ impl SqliteStore {
             delivery_ids: DeliveryIds(AtomicI64::new(last_delivery.saturating_add(1))),
             last_before,
             options,
+            bounds,
             _lock: lock,
         })
     }
@@ -196,6 +220,17 @@ impl SqliteStore {
     /// The disk does not take anything.
     pub async fn settle(&self) -> Result<(), StoreError> {
         self.workers.write(|_| Ok(())).await
+    }
+
+    /// From now on these count: for what is accepted at once, for what is dropped at the next
+    /// [`Spool::prune`](crate::Spool::prune).
+    pub fn set_bounds(&self, bounds: SpoolBounds) {
+        *worker::lock(&self.bounds) = bounds;
+    }
+
+    /// How much is kept at the moment.
+    fn bounds(&self) -> SpoolBounds {
+        *worker::lock(&self.bounds)
     }
 
     /// Where the database lies.

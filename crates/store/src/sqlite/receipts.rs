@@ -205,7 +205,7 @@ fn receipt(row: &Row<'_>, queue_id: QueueId) -> Option<Receipt> {
 
 /// Drops receipts that are too old, too many, or too much for a spool that is nearly full.
 pub(super) async fn prune(store: &SqliteStore, now: UnixTime) -> Result<u64, StoreError> {
-    let age_max = store.options.receipt_age_max.as_secs();
+    let age_max = store.bounds().receipt_age_max.as_secs();
     let oldest = UnixTime(now.0.saturating_sub(age_max));
     let mut pruned = 0;
     loop {
@@ -253,14 +253,14 @@ pub(super) async fn prune(store: &SqliteStore, now: UnixTime) -> Result<u64, Sto
 /// How many of the oldest receipts are to go: those past the bound, or half of them if the spool is
 /// nearly full. Mail that waits to be accepted is worth more than proof of what was sent.
 async fn surplus(store: &SqliteStore) -> Result<u64, StoreError> {
-    let receipts_max = store.options.receipts_max;
-    let size_wanted = store.options.size_max / 4 * 3;
+    let bounds = store.bounds();
+    let size_wanted = bounds.size_max / 4 * 3;
     let read = store.workers.read(move |db| {
         let there: i64 = db
             .query_row("SELECT count(*) FROM receipts", [], |row| row.get(0))
             .map_err(|error| failure(&error))?;
         let there = count(there);
-        let too_many = there.saturating_sub(receipts_max);
+        let too_many = there.saturating_sub(bounds.receipts_max);
         Ok(if octets_used(db)? > size_wanted {
             too_many.max(there.div_ceil(2))
         } else {

@@ -11,6 +11,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 use rusqlite::Params;
 
+use super::SpoolBounds;
 use super::SqliteOptions;
 use super::count;
 use super::failure;
@@ -27,8 +28,10 @@ use crate::StoreError;
 pub(super) struct Writing {
     /// The connection.
     pub(super) db: Connection,
-    /// Bounds.
+    /// What the store was opened with.
     options: SqliteOptions,
+    /// How much is kept at the moment.
+    bounds: Arc<Mutex<SpoolBounds>>,
     /// What has been committed, for whoever asks.
     counters: Arc<Mutex<Counters>>,
     /// How the disk takes it, for whoever asks.
@@ -102,6 +105,7 @@ impl Writing {
     pub(super) fn new(
         db: Connection,
         options: SqliteOptions,
+        bounds: Arc<Mutex<SpoolBounds>>,
         counters: Arc<Mutex<Counters>>,
         flushes: Arc<FlushCounts>,
     ) -> Result<Self, StoreError> {
@@ -109,6 +113,7 @@ impl Writing {
         Ok(Self {
             db,
             options,
+            bounds,
             counters,
             flushes,
             change: Counters::default(),
@@ -195,7 +200,7 @@ impl Writing {
     pub(super) fn take_room(&mut self, octets: u64) -> Result<(), StoreError> {
         let room = match self.room {
             Some(room) => room,
-            None => room(&self.db, &self.options)?,
+            None => room(&self.db, &self.options, lock(&self.bounds).size_max)?,
         };
         let left = room.checked_sub(octets);
         self.room = Some(left.unwrap_or(room));
@@ -311,8 +316,8 @@ fn oldest(db: &Connection) -> Result<Option<QueueId>, StoreError> {
 }
 
 /// Octets that may be added to the spool.
-fn room(db: &Connection, options: &SqliteOptions) -> Result<u64, StoreError> {
-    let below_max = options.size_max.saturating_sub(octets_used(db)?);
+fn room(db: &Connection, options: &SqliteOptions, size_max: u64) -> Result<u64, StoreError> {
+    let below_max = size_max.saturating_sub(octets_used(db)?);
     let disk = rustix::fs::statvfs(&options.directory)
         .map_err(|error| io_failure(&options.directory, &error.into()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);

@@ -40,6 +40,7 @@ use super::Connection;
 use super::MessageSource;
 use super::SmtpClient;
 use crate::clock::Clock;
+use crate::current::Current;
 
 /// How many connections there may be, and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +94,12 @@ impl<C: Clock> ConnectionPool<C> {
             client,
             places: Arc::new(Places::new(limits)),
         }
+    }
+
+    /// The limits, to be exchanged. More room is seen by who waits for some as soon as any becomes free.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Current<PoolLimits>> {
+        Arc::clone(&self.places.limits)
     }
 
     /// Gives a connection to one of a host's addresses that is ready under `requirement`: one that was
@@ -155,7 +162,7 @@ impl<C: Clock> ConnectionPool<C> {
         requirement: &Requirement,
     ) -> Reached {
         let _waiting = Waiting::begin(&self.places);
-        let deadline = Instant::now() + self.places.limits.wait_max;
+        let deadline = Instant::now() + self.places.limits.get().wait_max;
         let mut left = addresses.to_vec();
         let mut failed = Vec::new();
         loop {
@@ -356,7 +363,7 @@ impl Lease {
 /// Where connections are counted and kept.
 #[derive(Debug)]
 struct Places {
-    limits: PoolLimits,
+    limits: Arc<Current<PoolLimits>>,
     /// Each holds some of the networks, so that one lock is not waited for by everybody.
     shards: Vec<Mutex<HashMap<Network, AtNetwork>>>,
     hasher: RandomState,
@@ -405,7 +412,7 @@ impl Places {
     /// No connections.
     fn new(limits: PoolLimits) -> Self {
         Self {
-            limits,
+            limits: Arc::new(Current::new(limits)),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             ready: AtomicUsize::new(0),
@@ -420,16 +427,17 @@ impl Places {
     /// A connection that stands ready there for something else is then closed, which leaves a place soon.
     fn place(self: &Arc<Self>, address: SocketAddr) -> Option<Place> {
         let (network, ip) = (Network::of(address.ip()), address.ip().to_canonical());
+        let limits = self.limits.get();
         let evicted = {
             let mut shard = self.shard(network);
             let at_network = shard.entry(network).or_default();
             let mut addresses = at_network.addresses.iter_mut();
-            let limit = self.limits.per_address_max;
+            let limit = limits.per_address_max;
             if let Some((_, full)) =
                 addresses.find(|(at, full)| **at == ip && full.connections >= limit)
             {
                 oldest(&mut full.ready)
-            } else if at_network.connections >= self.limits.per_network_max {
+            } else if at_network.connections >= limits.per_network_max {
                 let mut addresses = at_network.addresses.values_mut();
                 addresses.find_map(|at_address| oldest(&mut at_address.ready))
             } else {
@@ -454,9 +462,10 @@ impl Places {
         if self.ready.load(Ordering::SeqCst) == 0 {
             return None;
         }
+        let limits = self.limits.get();
         for address in addresses {
             while let Some(ready) = self.find(host, *address, requirement) {
-                let is_stale = ready.is_stale(&self.limits);
+                let is_stale = ready.is_stale(&limits);
                 let mut lease = self.taken_out(ready.connection);
                 match is_stale {
                     false if lease.connection.is_quiet() => return Some(lease),
@@ -501,7 +510,7 @@ impl Places {
         if !self.is_worth_keeping(&lease.connection) {
             return Some(lease);
         }
-        if self.ready.fetch_add(1, Ordering::SeqCst) >= self.limits.ready_max {
+        if self.ready.fetch_add(1, Ordering::SeqCst) >= self.limits.get().ready_max {
             self.ready.fetch_sub(1, Ordering::SeqCst);
             return Some(lease);
         }
@@ -536,14 +545,16 @@ impl Places {
             ChannelSecurity::Tls(_) | ChannelSecurity::Clear { after: None } => true,
             ChannelSecurity::Clear { after: Some(_) } => false,
         };
+        let limits = self.limits.get();
         as_intended
             && connection.is_reusable()
-            && connection.messages() < self.limits.messages_max
-            && connection.age() < self.limits.age_max
+            && connection.messages() < limits.messages_max
+            && connection.age() < limits.age_max
     }
 
     /// Takes out everything that stands ready and is so.
     fn remove(self: &Arc<Self>, is_so: impl Fn(&Ready, &PoolLimits) -> bool) -> Vec<Lease> {
+        let limits = self.limits.get();
         let mut removed = Vec::new();
         for shard in &self.shards {
             let mut shard = lock(shard);
@@ -552,7 +563,7 @@ impl Places {
             for at_address in addresses {
                 let taken = at_address
                     .ready
-                    .extract_if(.., |ready| is_so(ready, &self.limits));
+                    .extract_if(.., |ready| is_so(ready, &limits));
                 removed.extend(taken.map(|ready| ready.connection));
             }
         }

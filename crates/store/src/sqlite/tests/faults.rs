@@ -2,6 +2,7 @@
 //! is repeated without harm, and works again without a restart once the failure is over.
 
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -249,7 +250,8 @@ fn a_transaction_that_was_left_open_does_not_reach_the_disk() {
     let (counters, flushes) = (Arc::default(), Arc::default());
     let options = SqliteOptions::in_directory(directory.path());
     let db = super::super::connect(&path).unwrap();
-    let mut writing = Writing::new(db, options, counters, flushes).unwrap();
+    let bounds = Arc::new(Mutex::new(options.bounds));
+    let mut writing = Writing::new(db, options, bounds, counters, flushes).unwrap();
     let anchor = |zone: &str| format!("INSERT INTO anchors VALUES ('{zone}', '', x'')");
     writing.begin().unwrap();
     writing.run(&anchor("left"), []).unwrap();
@@ -269,7 +271,7 @@ fn a_transaction_that_was_left_open_does_not_reach_the_disk() {
 
 #[tokio::test]
 async fn a_full_spool_takes_nothing_in_and_still_lets_go() {
-    let spool = TestSpool::with(|options| options.size_max = 256 * 1024);
+    let spool = TestSpool::with(|options| options.bounds.size_max = 256 * 1024);
     let big = |spool: &TestSpool| {
         let to = ["a@one.example"];
         let id = spool.store.next_id(NOW);

@@ -8,11 +8,13 @@ use super::LATER;
 use super::NOW;
 use super::TestSpool;
 use super::end_of;
+use super::whole;
 use crate::AnchorRecord;
 use crate::AnchorRecords;
 use crate::Circumstances;
 use crate::QueueCommands;
 use crate::Spool;
+use crate::SpoolBounds;
 use crate::StoreError;
 use crate::StsRecord;
 use crate::StsRecords;
@@ -21,8 +23,8 @@ use byrnie_base::UnixTime;
 #[tokio::test]
 async fn receipts_are_bounded_by_age_and_number() {
     let spool = TestSpool::with(|options| {
-        options.receipts_max = 3;
-        options.receipt_age_max = Duration::from_secs(100);
+        options.bounds.receipts_max = 3;
+        options.bounds.receipt_age_max = Duration::from_secs(100);
     });
     for at in 0..6 {
         spool.accept(&["a@one.example"]).await;
@@ -38,7 +40,7 @@ async fn receipts_are_bounded_by_age_and_number() {
 
 #[tokio::test]
 async fn receipts_make_room_for_mail() {
-    let spool = TestSpool::with(|options| options.size_max = 1024 * 1024);
+    let spool = TestSpool::with(|options| options.bounds.size_max = 1024 * 1024);
     for _ in 0..10 {
         spool.accept(&["a@one.example"]).await;
         let claim = spool.claim_one(NOW).await;
@@ -50,11 +52,46 @@ async fn receipts_make_room_for_mail() {
     assert_eq!(spool.store.prune(NOW).await, Ok(0));
 }
 
+#[tokio::test]
+async fn bounds_can_be_exchanged_at_work() {
+    let spool = TestSpool::new();
+    for _ in 0..3 {
+        spool.accept(&["a@one.example"]).await;
+        let claim = spool.claim_one(NOW).await;
+        spool.finish(&claim, DELIVERED).await;
+    }
+    let bounds = SpoolBounds::default();
+    let receipts_max = 2;
+    spool.store.set_bounds(SpoolBounds {
+        receipts_max,
+        ..bounds
+    });
+    assert_eq!(spool.store.prune(NOW).await, Ok(1));
+    let receipt_age_max = Duration::from_secs(100);
+    spool.store.set_bounds(SpoolBounds {
+        receipt_age_max,
+        ..bounds
+    });
+    assert_eq!(spool.store.prune(UnixTime(NOW.0 + 200)).await, Ok(2));
+    let insert = || {
+        let message = whole(spool.store.next_id(NOW), &["a@one.example"]);
+        spool.store.insert(message)
+    };
+    spool.store.set_bounds(SpoolBounds {
+        size_max: 1,
+        ..bounds
+    });
+    assert_eq!(insert().await.map(drop), Err(StoreError::Full));
+    spool.store.set_bounds(bounds);
+    assert_eq!(insert().await.map(drop), Ok(()));
+}
+
 /// A day's mail over one way is one row of circumstances, and goes with the last receipt that needs it.
 #[tokio::test]
 async fn circumstances_are_kept_once_and_as_long_as_they_are_needed() {
     const DAY: u64 = 86_400;
-    let spool = TestSpool::with(|options| options.receipt_age_max = Duration::from_secs(10 * DAY));
+    let spool =
+        TestSpool::with(|options| options.bounds.receipt_age_max = Duration::from_secs(10 * DAY));
     let mut ids = Vec::new();
     for day in [0, 0, 5, 12, 20] {
         let now = UnixTime(NOW.0 + day * DAY);
@@ -87,7 +124,8 @@ async fn circumstances_are_kept_once_and_as_long_as_they_are_needed() {
 #[tokio::test]
 async fn circumstances_are_kept_where_the_clock_was_set_back_before_the_receipt() {
     const DAY: u64 = 86_400;
-    let spool = TestSpool::with(|options| options.receipt_age_max = Duration::from_secs(10 * DAY));
+    let spool =
+        TestSpool::with(|options| options.bounds.receipt_age_max = Duration::from_secs(10 * DAY));
     let mut last = None;
     // When a message came, and when it was delivered.
     for (came, delivered) in [(0, 0), (100, 20)] {
