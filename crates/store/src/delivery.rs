@@ -134,6 +134,8 @@ pub struct Waiting {
     pub attempts: u32,
     /// When to give up.
     pub expires_at: UnixTime,
+    /// Whether the sender was told that it takes long.
+    pub delay_warning: DelayWarning,
 }
 
 /// What [`Spool::claim`](crate::Spool::claim) found.

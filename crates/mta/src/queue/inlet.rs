@@ -116,6 +116,7 @@ impl Inlet {
                 due_at: claim.due_at,
                 attempts: claim.attempt.saturating_sub(1),
                 expires_at: claim.expires_at,
+                delay_warning: claim.delay_warning,
             }),
         });
         self.tell(Event::Fresh(sender, deliveries.collect()));

@@ -140,26 +140,33 @@ impl QueueConfig {
     /// When a delivery is to be tried even if no host of its next hop answers: to give it up, or to warn
     /// its sender.
     fn deadline(&self, claim: &Claim, warned: DelayWarning) -> UnixTime {
-        let warn_at = self.warn_at(claim.received_at);
-        match (&claim.envelope.reverse_path, warned, warn_at) {
-            (ReversePath::Mailbox(_), DelayWarning::Unsent, Some(warn_at)) => {
-                warn_at.min(claim.expires_at)
+        match claim.envelope.reverse_path {
+            ReversePath::Mailbox(_) => {
+                self.warning_or_end(claim.received_at, claim.expires_at, warned)
             }
-            (ReversePath::Mailbox(_), _, _) | (ReversePath::Null, _, _) => claim.expires_at,
+            ReversePath::Null => claim.expires_at,
         }
     }
 
-    /// The same for what was read from the disk, where only this is known: a warning is still to be
-    /// sent if even the next attempt lies before its time.
+    /// The same for what was read from the disk.
     fn deadline_of_waiting(&self, waiting: &Waiting) -> UnixTime {
-        match self.warn_at(waiting.queue_id.arrived_at()) {
-            Some(warn_at)
-                if waiting.due_at < warn_at
-                    && waiting.sender != SenderKey::of(&ReversePath::Null) =>
-            {
-                warn_at.min(waiting.expires_at)
-            }
-            Some(_) | None => waiting.expires_at,
+        if waiting.sender == SenderKey::of(&ReversePath::Null) {
+            return waiting.expires_at;
+        }
+        let received_at = waiting.queue_id.arrived_at();
+        self.warning_or_end(received_at, waiting.expires_at, waiting.delay_warning)
+    }
+
+    /// When something is to be said to a sender: that it takes long, or that it was in vain.
+    fn warning_or_end(
+        &self,
+        received_at: UnixTime,
+        expires_at: UnixTime,
+        warned: DelayWarning,
+    ) -> UnixTime {
+        match (warned, self.warn_at(received_at)) {
+            (DelayWarning::Unsent, Some(warn_at)) => warn_at.min(expires_at),
+            (DelayWarning::Unsent, None) | (DelayWarning::Sent, _) => expires_at,
         }
     }
 

@@ -11,14 +11,17 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::ReversePath;
 use byrnie_smtp::TlsDemand;
 use byrnie_store::Accepted;
+use byrnie_store::DelayWarning;
 use byrnie_store::DeliveryState;
 use byrnie_store::Filter;
 use byrnie_store::Listed;
 use byrnie_store::QueueCommands;
 use byrnie_store::QueueId;
+use byrnie_store::SenderKey;
 use byrnie_store::Spool;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
+use byrnie_store::Waiting;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -471,6 +474,38 @@ async fn a_sender_is_told_once_that_a_message_takes_long() {
         world.until_live(|live| live.counts.deferred == 2).await;
     }
     assert_eq!(world.lines().await.len(), 2);
+}
+
+/// Whenever it is tried next: a lane without hosts that answer lets it through then.
+#[tokio::test]
+async fn the_time_of_a_warning_is_known_after_a_restart() {
+    let world = World::new();
+    world.accept(&["a@one.example"]).await;
+    let page = world.store.waiting(None, 1).await.unwrap();
+    let waiting = page.waiting.into_iter().next().unwrap();
+    let arrival = waiting.queue_id.arrived_at();
+    let config = QueueConfig::default();
+    let warn_at = arrival + config.delay_warning.unwrap();
+    let null = SenderKey::of(&ReversePath::Null);
+    for hours in [1, 5] {
+        let due_at = arrival + Duration::from_secs(hours * 3_600);
+        let unsent = Waiting {
+            due_at,
+            ..waiting.clone()
+        };
+        assert_eq!(config.deadline_of_waiting(&unsent), warn_at);
+        let bounce = Waiting {
+            sender: null,
+            ..unsent.clone()
+        };
+        let sent = Waiting {
+            delay_warning: DelayWarning::Sent,
+            ..unsent
+        };
+        for waiting in [bounce, sent] {
+            assert_eq!(config.deadline_of_waiting(&waiting), waiting.expires_at);
+        }
+    }
 }
 
 #[tokio::test]

@@ -247,7 +247,16 @@ impl DeliveryRow {
             due_at: time(self.due_at),
             attempts: small(self.attempts),
             expires_at: time(self.expires_at),
+            delay_warning: self.delay_warning(),
         })
+    }
+
+    /// Whether the sender was warned.
+    fn delay_warning(&self) -> DelayWarning {
+        match self.delay_warning {
+            0 => DelayWarning::Unsent,
+            _ => DelayWarning::Sent,
+        }
     }
 
     /// What an attempt needs.
@@ -284,10 +293,7 @@ impl DeliveryRow {
                 .transpose()
                 .map_err(|why| StoreError::Damaged(format!("floor: {why}")))?,
             last_reason: self.last_reason.clone(),
-            delay_warning: match self.delay_warning {
-                0 => DelayWarning::Unsent,
-                _ => DelayWarning::Sent,
-            },
+            delay_warning: self.delay_warning(),
         })
     }
 }

@@ -263,6 +263,7 @@ async fn waiting_deliveries_come_in_pages() {
             due_at: NOW,
             attempts: 0,
             expires_at: UnixTime(NOW.0 + 432_000),
+            delay_warning: DelayWarning::Unsent,
         }
     );
 }
