@@ -1,6 +1,7 @@
 #!/bin/bash
-# The figures of the README, measured on this machine: how long a decision takes, how fast mail is relayed,
-# how much memory that needs. Loopback only; needs curl, swaks and Postfix's smtp-source and smtp-sink.
+# How long a decision takes on this machine where answers of the DNS do, and of how many crates byrnie is
+# made. How fast mail is relayed, and how much memory that takes, is measured by bench/. Loopback only; needs
+# curl and swaks.
 #
 #     ci/figures.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie
 #
@@ -13,10 +14,9 @@ work=$(mktemp -d)
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
 
-# Where mail is relayed to and from, on loopback addresses and high ports.
+# Where the gateway is, on a loopback address and high ports. Where its mail goes, nobody listens.
 relay=127.77.0.1:20025
-sink=127.77.0.2
-sink_port=20026
+mx_port=20026
 metrics=127.77.0.1:20080
 
 # Waits until a command succeeds, a minute at most.
@@ -67,8 +67,7 @@ listen = ["$relay"]
 servers = ["${lab_options[1]}"]
 trust_anchor_file = "${lab_options[3]}"
 [delivery]
-mx_port = $sink_port
-max_deliveries_per_domain = 50
+mx_port = $mx_port
 [queue]
 spool = "$work/spool"
 [log]
@@ -77,61 +76,15 @@ level = "warn"
 listen = "$metrics"
 END
     "$byrnie" serve --config "$work/byrnie.toml" 2>"$work/serve.log" &
-    serve_pid=$!
-    pids+=("$serve_pid")
+    pids+=($!)
     until_true curl -fs -o "$work/ready" "http://$metrics/readyz"
 }
 
-# Sends messages of one size to the sink, through the gateway.
-source_messages() {
-    smtp-source -s 20 -m "$1" -l "$2" -f you@home.test -t "user@[$sink]" "$relay"
-}
-
-# Relays messages of one size and prints the rates.
-relay_rate() {
-    local messages=$1 size=$2 started accepted done_at cpu_before cpu_after delivered_before
-    local delivered='byrnie_attempts_total{requirement="opportunistic",result="delivered"}'
-    delivered_before=$(metric "$metrics" "$delivered")
-    cpu_before=$(cpu_ticks)
-    started=$(date +%s.%N)
-    source_messages "$messages" "$size"
-    accepted=$(date +%s.%N)
-    until_true metric_is "$metrics" "$delivered" $((delivered_before + messages))
-    done_at=$(date +%s.%N)
-    cpu_after=$(cpu_ticks)
-    awk -v n="$messages" -v size="$size" -v a="$started" -v b="$accepted" -v c="$done_at" \
-        -v ticks=$((cpu_after - cpu_before)) -v hertz="$(getconf CLK_TCK)" 'BEGIN {
-        printf "relay, %d octets: %d messages, %.0f/s accepted, %.0f/s delivered, %.2f s of CPU per 1,000\n",
-            size, n, n / (b - a), n / (c - a), ticks / hertz / n * 1000 }'
-}
-
-# The processor time of the gateway so far, in ticks of the clock.
-cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$serve_pid/stat"; }
-
-# The resident memory of the gateway, in MiB.
-memory() { awk '/VmRSS/ { printf "%.1f MiB", $2 / 1024 }' "/proc/$serve_pid/status"; }
-
 raise_lab 20ms
 serve
-idle=$(memory)
-echo "decision, 20 ms for each answer of the DNS (just started; another domain; again; MTA-STS; again):"
-for domain in dane-ee.test dane-ta.test dane-ee.test sts-good.test sts-good.test; do
+echo "decision, 20 ms for each answer of the DNS (just started; another domain; MTA-STS):"
+for domain in dane-ee.test dane-ta.test sts-good.test; do
     echo "  $domain: $(decision_ms "$domain") ms"
-done
-
-echo "memory at idle: $idle"
-"$byrnie" queue remove --all --config "$work/byrnie.toml" >/dev/null
-# With nobody listening there, everything waits.
-source_messages 1000 1024
-until_true metric_is "$metrics" 'byrnie_queue_deliveries{state="deferred"}' 1000
-echo "memory at 1,000 queued messages: $(memory)"
-"$byrnie" queue remove --all --config "$work/byrnie.toml" >/dev/null
-until_true metric_is "$metrics" byrnie_queue_messages 0
-
-smtp-sink -u nobody "$sink:$sink_port" 200 &
-pids+=($!)
-for size in 1024 76800; do
-    relay_rate 5000 "$size"
 done
 
 printf 'dependencies: %s crates (%s with the lab and all tests)\n' \
