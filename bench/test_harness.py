@@ -20,11 +20,16 @@ class Computed(unittest.TestCase):
         zone = [line for n in range(100) for line in world.World.domain(None, n, s | {"hosts": 7})]
         self.assertEqual(sum(" mx" in line for line in zone), 70)
 
-    def test_tenths_are_rates_between_the_sink_s_lines(self):
+    def test_a_queue_is_measured_up_to_its_last_hundredth(self):
         second = 1_000_000_000
-        events = [{"now_ns": n * second, "distinct": max(0, n - 5) * 10} for n in range(16)]
-        self.assertEqual(measure.tenths(events, 5 * second, 100), [10] * 10)
-        self.assertEqual(measure.tenths(events, 5 * second, 1000), [10])
+        # Opened at 5 s, ten messages a second; the last of a hundred comes only after a minute.
+        events = [{"now_ns": n * second, "distinct": min(99, max(0, n - 5) * 10)} for n in range(60)]
+        events.append({"now_ns": 65 * second, "distinct": 100})
+        drained = measure.drain(events, 5 * second, 100)
+        self.assertEqual(measure.tenths(drained), [10] * 9 + [9])
+        self.assertEqual(measure.per_second(drained[0], drained[-1]), 9.9)
+        self.assertEqual(measure.tenths(measure.drain(events, 5 * second, 1000)), [2])
+        self.assertEqual(measure.tenths(measure.drain([], 5 * second, 1000)), [])
 
     def test_a_sample_belongs_to_whoever_it_was_for(self):
         for frames, owner in [

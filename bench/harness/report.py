@@ -16,7 +16,8 @@ COLUMNS = [
 
 # Fields that only some kinds of scenarios have.
 BEYOND = {
-    "pss_full_mib": "PSS MiB with the full queue", "kib_per_connection": "KiB a connection",
+    "pss_full_mib": "PSS MiB with the full queue", "last_s": "seconds until the very last",
+    "kib_per_connection": "KiB a connection",
     "pss_growth_mib": "growth of PSS in MiB", "files_growth_mib": "growth of files in MiB",
 }
 
