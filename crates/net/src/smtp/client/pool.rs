@@ -49,7 +49,8 @@ pub struct PoolLimits {
     pub per_address_max: usize,
     /// Connections to one network, a /24 of IPv4 or a /48 of IPv6. Default: 200.
     pub per_network_max: usize,
-    /// Connections that stand ready, to all hosts. Default: 500.
+    /// Connections that stand ready, to all hosts. Default: 2,000: one for each of so many hosts costs
+    /// a file and some kilobytes, a new one round trips and, under TLS, a handshake.
     pub ready_max: usize,
     /// How long a connection stands ready. Default: 5 seconds.
     pub ready_time_max: Duration,
@@ -68,7 +69,7 @@ impl Default for PoolLimits {
         Self {
             per_address_max: 50,
             per_network_max: 200,
-            ready_max: 500,
+            ready_max: 2_000,
             ready_time_max: Duration::from_secs(5),
             age_max: Duration::from_secs(5 * 60),
             messages_max: 100,
