@@ -1,5 +1,6 @@
 //! How many files the process may have open: each connection is one.
 
+use byrnie_net::smtp::client::PoolLimits;
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 use rustix::process::getrlimit;
@@ -16,7 +17,7 @@ use crate::failure::Failure;
 pub(super) fn make_room(file: &File) -> Result<(), Failure> {
     let hard = raise();
     let clients = u64::try_from(file.smtp.max_connections).unwrap_or(u64::MAX);
-    match judge(hard, clients, file.delivery.max_deliveries.into()) {
+    match judge(hard, clients, outbound(file)) {
         Room::Enough => Ok(()),
         Room::Scarce { needed } => {
             warn!(
@@ -37,7 +38,7 @@ pub(super) fn make_room(file: &File) -> Result<(), Failure> {
 
 /// What helps.
 const HINT: &str = "raise `LimitNOFILE=` in the systemd unit (`ulimit -Hn` in a shell), or lower \
-                    `smtp.max_connections`";
+                    `smtp.max_connections` or `delivery.max_slow_deliveries`";
 
 /// Raises the limit to the highest that is allowed; says what it is.
 fn raise() -> u64 {
@@ -53,12 +54,20 @@ fn raise() -> u64 {
     }
 }
 
-/// Whether so many files are enough for so many clients and deliveries.
-fn judge(limit: u64, clients: u64, deliveries: u64) -> Room {
+/// The connections to other hosts that there may be: those of deliveries, slow ones as well, and those
+/// that stand ready for the next.
+fn outbound(file: &File) -> u64 {
+    let ready = u64::try_from(PoolLimits::default().ready_max).unwrap_or(u64::MAX);
+    ready
+        .saturating_add(file.delivery.max_deliveries.into())
+        .saturating_add(file.delivery.max_slow_deliveries.into())
+}
+
+/// Whether so many files are enough for so many connections in and out.
+fn judge(limit: u64, clients: u64, outbound: u64) -> Room {
     let least = clients.saturating_add(OTHERS);
-    // Besides those under way, twice as many wait for slow hosts.
     let needed = least
-        .saturating_add(deliveries.saturating_mul(3))
+        .saturating_add(outbound)
         .saturating_add(RESOLVER_SOCKETS);
     if limit >= needed {
         Room::Enough
@@ -102,7 +111,7 @@ mod tests {
             (6_400, Room::Enough),
             (u64::MAX, Room::Enough),
         ] {
-            assert_eq!(judge(limit, 5_000, 100), expected, "{limit}");
+            assert_eq!(judge(limit, 5_000, 300), expected, "{limit}");
         }
     }
 
