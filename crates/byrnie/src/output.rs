@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::io::Write;
 
 use byrnie_base::UnixTime;
+use byrnie_base::is_unprintable;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -46,7 +47,7 @@ pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' => c,
-            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c if is_unprintable(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect()

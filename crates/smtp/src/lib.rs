@@ -70,6 +70,8 @@ pub use envelope::Smtputf8;
 pub use header::HEADER_OCTETS_MAX;
 pub use header::HeaderLines;
 pub use reply::EnhancedStatus;
+pub use reply::REPLY_KEPT_LINES_MAX;
+pub use reply::REPLY_KEPT_OCTETS_MAX;
 pub use reply::Reply;
 pub use reply::ReplyClass;
 pub use reply_reader::InvalidReply;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
+use byrnie_base::is_unprintable;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -61,6 +62,30 @@ impl Reply {
         self.code == SERVICE_CLOSING
     }
 
+    /// The reply with no more text than is worth keeping: at most [`REPLY_KEPT_OCTETS_MAX`] octets in at
+    /// most [`REPLY_KEPT_LINES_MAX`] lines. Where something was left out, an ellipsis says so.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        let mut left_out = self.lines.len() > REPLY_KEPT_LINES_MAX;
+        self.lines.truncate(REPLY_KEPT_LINES_MAX);
+        let mut room = REPLY_KEPT_OCTETS_MAX - ELLIPSIS.len_utf8();
+        let cut = self.lines.iter_mut().position(|line| {
+            let octets = line.len();
+            line.truncate(boundary_before(line, room));
+            room -= line.len();
+            line.len() < octets
+        });
+        if let Some(last) = cut {
+            self.lines.truncate(last + 1);
+            left_out = true;
+        }
+        if left_out && let Some(last) = self.lines.last_mut() {
+            last.push(ELLIPSIS);
+        }
+        self.lines.shrink_to_fit();
+        self
+    }
+
     /// The enhanced status, or the one that stands for the whole class.
     #[must_use]
     pub fn status(&self) -> EnhancedStatus {
@@ -76,7 +101,7 @@ impl Reply {
 
     /// Appends the reply as it stands on the wire.
     ///
-    /// Control characters become `?`, and text beyond the bound of a line goes on in a further line,
+    /// What would only steer a terminal becomes `?`, and text beyond the bound of a line goes on in a further line,
     /// so that no text can break the reply.
     pub fn render(&self, out: &mut Vec<u8>) {
         let empty = [String::new()];
@@ -95,7 +120,7 @@ impl Reply {
                     out.push(b' ');
                 }
             }
-            if piece.contains(char::is_control) {
+            if piece.contains(is_unprintable) {
                 _ = piece
                     .chars()
                     .try_for_each(|c| write!(out, "{}", visible(c)));
@@ -204,18 +229,35 @@ fn wrap(line: &str) -> impl Iterator<Item = &str> {
         if line.len() <= REPLY_TEXT_OCTETS_MAX {
             return Some(line);
         }
-        let mut ends = (0..=REPLY_TEXT_OCTETS_MAX).rev();
-        let end = ends.find(|&end| line.is_char_boundary(end))?;
+        let end = boundary_before(line, REPLY_TEXT_OCTETS_MAX);
         let (piece, behind) = line.split_at_checked(end)?;
         rest = Some(behind);
         Some(piece)
     })
 }
 
+/// The last place up to `octets` where a text can be cut.
+fn boundary_before(text: &str, octets: usize) -> usize {
+    let mut ends = (0..=octets.min(text.len())).rev();
+    ends.find(|&end| text.is_char_boundary(end))
+        .unwrap_or_default()
+}
+
 /// Nothing that could end a line or hide in a terminal.
 pub(crate) fn visible(c: char) -> char {
-    if c.is_control() { '?' } else { c }
+    if is_unprintable(c) { '?' } else { c }
 }
+
+/// How many octets of text are kept of a reply, over all its lines. What a host says about each of a
+/// thousand recipients lies in memory, in the spool and in receipts; the longest that large providers
+/// send, with an explanation and an address of further help, has some 700.
+pub const REPLY_KEPT_OCTETS_MAX: usize = 1_024;
+
+/// How many lines are kept of a reply.
+pub const REPLY_KEPT_LINES_MAX: usize = 16;
+
+/// Stands for what was left out.
+const ELLIPSIS: char = '…';
 
 /// What one line of text may hold so that the line with its codes stays within the 512 octets of
 /// RFC 5321, Section 4.5.3.1.5.
@@ -240,6 +282,31 @@ mod tests {
             "550-5.1.1 no such user\r\n550-5.1.1\r\n550 5.1.1 sorry\r\n",
         );
         assert_eq!(reply.to_string(), "550 5.1.1 no such user sorry");
+    }
+
+    #[test]
+    fn a_short_reply_is_kept_as_it_is() {
+        let lines = vec!["x".repeat(1_000), String::new(), "é".repeat(10)];
+        let reply = reply_of(lines);
+        assert_eq!(reply.clone().shortened(), reply);
+    }
+
+    #[test]
+    fn a_long_reply_ends_where_enough_is_kept() {
+        for (lines, kept) in [
+            // One octet of room is left behind the first: not enough for the next character.
+            (
+                vec!["x".repeat(1_020), "é".repeat(10), "y".into()],
+                vec!["x".repeat(1_020), "…".into()],
+            ),
+            (vec!["é".repeat(600)], vec![format!("{}…", "é".repeat(510))]),
+            (
+                vec!["a".to_owned(); 17],
+                [vec!["a".to_owned(); 15], vec!["a…".to_owned()]].concat(),
+            ),
+        ] {
+            assert_eq!(reply_of(lines).shortened(), reply_of(kept));
+        }
     }
 
     #[test]
@@ -290,6 +357,14 @@ mod tests {
     }
 
     #[track_caller]
+    fn reply_of(lines: Vec<String>) -> Reply {
+        Reply {
+            code: 550,
+            enhanced: None,
+            lines,
+        }
+    }
+
     fn check(reply: &Reply, wire: &str) {
         let mut out = Vec::new();
         reply.render(&mut out);

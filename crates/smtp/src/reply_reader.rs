@@ -4,12 +4,13 @@ use std::fmt;
 
 use crate::EnhancedStatus;
 use crate::Reply;
+use crate::reply::visible;
 
 /// Puts replies together from bytes as they arrive.
 ///
 /// A line ends with LF, with or without CR before it: a reply is never passed on as a command, so that
-/// being lenient here gives nobody a lever. Octets that are no UTF-8, and control characters, are
-/// replaced. After an error the connection is of no further use.
+/// being lenient here gives nobody a lever. Octets that are no UTF-8, and characters that only steer a
+/// terminal, are replaced. After an error the connection is of no further use.
 ///
 /// Invariant: holds at most [`REPLY_OCTETS_MAX`] octets in at most [`REPLY_LINES_MAX`] lines.
 #[derive(Debug, Default)]
@@ -188,11 +189,16 @@ fn split_line(line: &[u8]) -> Result<(u16, Position, String), InvalidReply> {
         Some((b'-', text)) => (Position::Inner, text),
         Some(_) => return Err(InvalidReply::BadSeparator),
     };
-    let text = String::from_utf8_lossy(text)
-        .chars()
-        .map(crate::reply::visible)
-        .collect();
-    Ok((code, position, text))
+    let text = String::from_utf8_lossy(text);
+    Ok((code, position, text.chars().map(readable).collect()))
+}
+
+/// A character that takes no more room than the octets it stands for.
+fn readable(c: char) -> char {
+    match c {
+        char::REPLACEMENT_CHARACTER => '?',
+        c => visible(c),
+    }
 }
 
 /// Takes the enhanced status off the lines, where the first has one.
@@ -235,7 +241,7 @@ mod tests {
             lines: vec!["no".into(), "such".into(), "user".into()],
         };
         check(b"550-5.1.1 no\r\n550-such\r\n550 5.1.1 user\r\n", &expected);
-        check(b"250 \xff\x1b[1m\r\n", &Reply::plain(250, "\u{fffd}?[1m"));
+        check(b"250 \xff\x1b[1m\r\n", &Reply::plain(250, "??[1m"));
         check(b"550 2.1.1 odd\r\n", &Reply::plain(550, "2.1.1 odd"));
     }
 
@@ -324,7 +330,11 @@ mod tests {
             while !piece.is_empty() {
                 match reader.read(piece) {
                     Ok((consumed, reply)) => {
-                        replies.extend(reply);
+                        if let Some(reply) = reply {
+                            let text: usize = reply.lines.iter().map(String::len).sum();
+                            assert!(text <= REPLY_OCTETS_MAX);
+                            replies.push(reply);
+                        }
                         piece = &piece[consumed..];
                     }
                     Err(error) => return (replies, Some(error)),

@@ -323,7 +323,13 @@ impl ClientSession {
     ) -> Result<Option<ClientAction>, ClientError> {
         let phase = self.phase();
         self.replies += 1;
-        let Some(expected) = self.expected.pop_front() else {
+        let expected = self.expected.pop_front();
+        let reply = match expected {
+            // What a server offers is read from the text.
+            Some(Expected::Ehlo) if reply.is_success() => reply,
+            Some(_) | None => reply.shortened(),
+        };
+        let Some(expected) = expected else {
             return self.take_unasked(reply);
         };
         let error = |why| ClientError { phase, why };

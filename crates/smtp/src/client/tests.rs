@@ -36,6 +36,23 @@ fn the_envelope_goes_out_in_one_write_where_the_server_pipelines() {
 }
 
 #[test]
+fn no_more_is_kept_of_replies_than_is_worth_it() {
+    let mut play = Play::greeted("250-mx.example\r\n250 PIPELINING\r\n");
+    play.begin(&["b@example.org"]);
+    play.log.clear();
+    let long = format!("550-5.1.1 {}\r\n", "\u{202e}".repeat(600)).repeat(8);
+    play.hear(&format!("250 ok\r\n{long}550 5.1.1 no\r\n554 no\r\n"));
+    // `\u{202e}` turns text round; each takes one octet as `?`.
+    let kept = format!("{} {}…", "?".repeat(600), "?".repeat(421));
+    assert!(
+        play.log
+            .starts_with(&format!("b@example.org: failed 550 5.1.1 {kept}\n")),
+        "{}",
+        play.log
+    );
+}
+
+#[test]
 fn without_pipelining_each_command_waits_for_its_reply() {
     let mut play = Play::greeted("250 mx.example\r\n");
     play.begin(&["b@example.org"]);

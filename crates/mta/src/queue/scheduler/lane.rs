@@ -224,7 +224,7 @@ impl Lane {
             Duration::ZERO => ended.took,
             so_far => (so_far * 7 + ended.took) / 8,
         };
-        self.trouble = ended.trouble.map(Box::from);
+        self.trouble = ended.trouble.map(shortened);
         match ended.answer {
             Answer::NotAsked | Answer::NoRoom => {}
             Answer::Answered => {
@@ -284,6 +284,18 @@ impl Lane {
     }
 }
 
+/// The beginning of a text, so that what hosts say does not fill the memory of a hundred thousand lanes.
+fn shortened(text: &str) -> Box<str> {
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= TROUBLE_OCTETS_MAX).last();
+    text.get(..end.unwrap_or_default())
+        .unwrap_or_default()
+        .into()
+}
+
+/// How many octets are kept of what went wrong last. The whole of it is kept with the delivery.
+const TROUBLE_OCTETS_MAX: usize = 200;
+
 /// The window of a lane that nobody knows. A second attempt means that one large message to a slow
 /// host does not hold up everything else.
 const WINDOW_AT_FIRST: u32 = 2;
@@ -306,6 +318,20 @@ mod tests {
         closed_min: Duration::from_secs(60),
         closed_max: Duration::from_secs(1_800),
     };
+
+    #[test]
+    fn of_what_went_wrong_only_the_beginning_is_kept() {
+        for (text, kept) in [
+            ("451 no".to_owned(), "451 no".to_owned()),
+            ("é".repeat(100), "é".repeat(100)),
+            (
+                "x".to_owned() + &"é".repeat(100),
+                "x".to_owned() + &"é".repeat(99),
+            ),
+        ] {
+            assert_eq!(*shortened(&text), *kept);
+        }
+    }
 
     #[test]
     fn the_window_follows_the_answers() {
