@@ -61,23 +61,29 @@ pub fn decide(evidence: &Evidence) -> Decision {
 
 /// The decision about a domain that is said to take no mail.
 ///
-/// Where its enforced policy names mail hosts all the same, an answer that nobody has signed does not
-/// bounce mail: whoever forges it could as well forge MX records, which makes mail wait
-/// (behaviour rule 26).
+/// Where mail goes to authenticated hosts alone, an answer that nobody has signed does not bounce it:
+/// whoever forges it could as well forge MX records, which makes mail wait (behaviour rule 26).
 fn denied(evidence: &Evidence, security: Security, reason: Reason) -> Decision {
     let term = sts_term(evidence, security);
-    match (term, security) {
-        (StsTerm::Enforce(_), Security::Insecure) => {
-            let mut decision = without_hosts(evidence, Verdict::Wait, reason);
-            decision.reasons.extend(sts_reasons(&evidence.sts, term));
-            decision.reasons.push(Reason::DenialUnsigned);
-            decision
-        }
-        (StsTerm::Enforce(_), Security::Secure)
-        | (StsTerm::Nothing | StsTerm::Watch(_) | StsTerm::Unknown, _) => {
-            without_hosts(evidence, Verdict::Reject, reason)
-        }
+    if security == Security::Secure || !is_authentication_due(evidence, term) {
+        return without_hosts(evidence, Verdict::Reject, reason);
     }
+    let mut decision = without_hosts(evidence, Verdict::Wait, reason);
+    decision.reasons.extend(sts_reasons(&evidence.sts, term));
+    decision.reasons.push(Reason::DenialUnsigned);
+    decision
+}
+
+/// Whether mail to the domain may go to authenticated hosts alone, whatever the DNS says about it now: by
+/// its policy, by the operator's rule or by what an earlier attempt was held to.
+fn is_authentication_due(evidence: &Evidence, term: StsTerm<'_>) -> bool {
+    let by_policy = match term {
+        StsTerm::Enforce(_) | StsTerm::Unknown => true,
+        StsTerm::Nothing | StsTerm::Watch(_) => false,
+    };
+    by_policy
+        || evidence.rule.at_least >= Strength::MtaSts
+        || evidence.floor >= Some(Strength::MtaSts)
 }
 
 /// The decision about a domain of which no host needs to be looked at.
@@ -341,22 +347,20 @@ impl<'a> Terms<'a> {
         }
     }
 
-    /// The addresses of one host; that it has none must be signed where a policy names it.
+    /// The addresses of one host; that it has none must be signed where mail goes to authenticated hosts
+    /// alone.
     fn usable_addresses(
         &self,
         host: &HostEvidence,
         reasons: &mut Vec<Reason>,
     ) -> Result<Vec<IpAddr>, Obstacle> {
         let found = usable_addresses(host, reasons);
-        match (&found, self.sts) {
-            (Err(Obstacle::NoAddress), StsTerm::Enforce(_)) if !denies_addresses_securely(host) => {
-                reasons.push(Reason::DenialUnsigned);
-                Err(Obstacle::Wait)
-            }
-            (_, StsTerm::Nothing | StsTerm::Enforce(_) | StsTerm::Watch(_) | StsTerm::Unknown) => {
-                found
-            }
+        let denied = matches!(found, Err(Obstacle::NoAddress)) && !denies_addresses_securely(host);
+        if denied && is_authentication_due(self.evidence, self.sts) {
+            reasons.push(Reason::DenialUnsigned);
+            return Err(Obstacle::Wait);
         }
+        found
     }
 
     /// What DANE demands of one host; `None` where it does not apply or there are no records.

@@ -41,7 +41,7 @@ pub enum Reason {
         /// How well that is proven.
         security: Security,
     },
-    /// What is denied is not signed, and a policy that is enforced names mail hosts.
+    /// What is denied is not signed, and mail to the domain goes to authenticated hosts alone.
     DenialUnsigned,
     /// The domain names more hosts than are looked up.
     HostsLeftOut {
@@ -389,7 +389,7 @@ impl fmt::Display for Reason {
                 Level(*now)
             ),
             Self::DenialUnsigned => f.write_str(
-                "That is not signed, and the enforced MTA-STS policy names mail hosts, so the mail \
+                "That is not signed, and mail to the domain goes to authenticated hosts alone, so it \
                  waits.",
             ),
             Self::NoHostNamed => {

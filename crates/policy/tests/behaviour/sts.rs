@@ -324,12 +324,74 @@ fn rule_26_a_named_host_whose_addresses_are_denied_unsigned_means_wait() {
       10 mx1.example.org: not now
         The MTA-STS policy names it.
         It has no address.
-        That is not signed, and the enforced MTA-STS policy names mail hosts, so the mail waits.
+        That is not signed, and mail to the domain goes to authenticated hosts alone, so it waits.
     "#);
     let mut proven = without_address(Security::Secure);
     proven.mx = evidence.mx.clone();
     proven.domain = evidence.domain;
     assert_eq!(decide(&proven).verdict, Verdict::Reject);
+}
+
+/// The same for what the operator or an earlier attempt holds the mail to: forged MX records would make
+/// it wait.
+#[test]
+fn rule_26_no_denial_that_nobody_signed_bounces_mail_to_authenticated_hosts() {
+    let (wait, reject) = (Verdict::Wait, Verdict::Reject);
+    for (at_least, floor, expected) in [
+        (Strength::Opportunistic, None, reject),
+        (Strength::Encrypt, Some(Strength::Encrypt), reject),
+        (Strength::MtaSts, None, wait),
+        (Strength::Opportunistic, Some(Strength::MtaSts), wait),
+        (Strength::Opportunistic, Some(Strength::Dane), wait),
+    ] {
+        for security in [Security::Insecure, Security::Secure] {
+            let expected = match security {
+                Security::Secure => reject,
+                Security::Insecure => expected,
+            };
+            for mut evidence in denials(security) {
+                evidence.rule.at_least = at_least;
+                evidence.floor = floor;
+                let verdict = decide(&evidence).verdict;
+                assert_eq!(verdict, expected, "{at_least:?} {floor:?} {evidence:?}");
+            }
+        }
+    }
+}
+
+/// What is stored of a policy cannot be read: perhaps it is enforced.
+#[test]
+fn rule_26_a_denial_that_nobody_signed_waits_for_a_policy_that_cannot_be_read() {
+    for mut evidence in denials(Security::Insecure) {
+        evidence.sts = StsEvidence::StoreUnreadable(String::from("disk I/O error"));
+        assert_eq!(decide(&evidence).verdict, Verdict::Wait, "{evidence:?}");
+    }
+}
+
+/// A domain without a policy that does not exist, takes no mail, or has no address.
+fn denials(security: Security) -> [Evidence; 3] {
+    let no_address = |host: HostEvidence| HostEvidence {
+        ipv4: Ok(Secured {
+            security,
+            value: Vec::new(),
+        }),
+        ipv6: Ok(Secured {
+            security,
+            value: Vec::new(),
+        }),
+        ..host
+    };
+    let mut implicit = unsigned(StsEvidence::Absent);
+    implicit.hosts.truncate(1);
+    implicit.hosts = implicit.hosts.into_iter().map(no_address).collect();
+    implicit.mx = Ok(Secured::insecure(MxRrset::Implicit));
+    implicit.domain = implicit.hosts[0].host.clone();
+    let denied = |value| answered(Ok(Secured { security, value }));
+    [
+        denied(MxRrset::NoSuchDomain),
+        denied(MxRrset::Null),
+        implicit,
+    ]
 }
 
 /// Whoever keeps mail waiting until the policy has expired must not get it then.
