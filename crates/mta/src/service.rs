@@ -487,8 +487,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the depth of the queue is measured.
 const HOUSE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Every five minutes.
-const ROUNDS_PER_PRUNING: u64 = 60;
+/// Every half a minute: the spool is larger than it should be by the receipts of that time.
+const ROUNDS_PER_PRUNING: u64 = 6;
 
 #[cfg(test)]
 mod tests {
