@@ -183,7 +183,9 @@ impl Connection {
         message: impl MessageSource,
     ) -> Result<TransactionOutcome, AttemptError> {
         self.messages = self.messages.saturating_add(1);
+        self.wire.begin_transaction(transaction.size);
         let sent = transact(&self.clearance, &mut self.wire, transaction, message).await;
+        self.wire.end_transaction();
         match &sent {
             Ok(outcome) => {
                 let accepted = outcome
@@ -312,7 +314,10 @@ async fn hand_over<S: AsyncRead + AsyncWrite + Send + Unpin>(
             wire.session.body_end();
             return match wire.flush_watching().await? {
                 Some(action) => Ok(action),
-                None => wire.exchange().await,
+                None => {
+                    wire.end_transaction();
+                    wire.exchange().await
+                }
             };
         }
         for chunk in piece.chunks(CHUNK_OCTETS) {

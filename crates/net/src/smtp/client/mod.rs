@@ -93,6 +93,12 @@ pub struct ClientTimeouts {
     pub data: Duration,
     /// For each piece of the message to be taken. Default: 3 minutes.
     pub block: Duration,
+    /// For all of a transaction up to the last octet of the message, besides what its size allows at
+    /// [`MESSAGE_OCTETS_PER_SECOND_MIN`]. Default: 10 minutes.
+    ///
+    /// RFC 5321, Section 4.5.3.2 knows only limits for each step: a server that uses them up for each of
+    /// a hundred recipients would hold a connection for eight hours.
+    pub transaction: Duration,
     /// For the reply to the end of the message. Default: 10 minutes.
     pub end: Duration,
     /// For the reply to `QUIT`. Default: 5 seconds.
@@ -110,6 +116,7 @@ impl Default for ClientTimeouts {
             recipient: Duration::from_secs(300),
             data: Duration::from_secs(120),
             block: Duration::from_secs(180),
+            transaction: Duration::from_secs(600),
             end: Duration::from_secs(600),
             quit: Duration::from_secs(5),
         }
@@ -117,6 +124,11 @@ impl Default for ClientTimeouts {
 }
 
 impl ClientTimeouts {
+    /// How long a transaction with a message of so many octets may take, without the reply to its end.
+    fn of_transaction(&self, octets: u64) -> Duration {
+        self.transaction + Duration::from_secs(octets / MESSAGE_OCTETS_PER_SECOND_MIN)
+    }
+
     /// How long a phase may take.
     fn of(&self, phase: ClientPhase) -> Duration {
         match phase {
@@ -133,6 +145,9 @@ impl ClientTimeouts {
         }
     }
 }
+
+/// A server that takes a message more slowly than this is given up.
+pub const MESSAGE_OCTETS_PER_SECOND_MIN: u64 = 16 * 1_024;
 
 /// Connects to servers.
 #[derive(Debug)]

@@ -78,6 +78,34 @@ async fn a_reply_line_now_and_then_gains_a_server_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn using_up_the_time_of_each_recipient_gains_a_server_nothing() {
+    let (ours, mut theirs) = tokio::io::duplex(16 * 1_024);
+    tokio::spawn(async move {
+        theirs.write_all(b"220 hi\r\n").await.unwrap();
+        let mut ehlo = [0; 64];
+        assert_ne!(theirs.read(&mut ehlo).await.unwrap(), 0);
+        theirs.write_all(b"250 hi\r\n").await.unwrap();
+        loop {
+            sleep(Duration::from_secs(299)).await;
+            theirs.write_all(b"250 ok\r\n").await.unwrap();
+        }
+    });
+    let mut connection = connect(ours).await.unwrap();
+    let begun = Instant::now();
+    let recipients = vec!["b@example.org".parse().unwrap(); 100];
+    let transaction = Transaction {
+        recipients,
+        // Ten seconds' worth.
+        size: 10 * MESSAGE_OCTETS_PER_SECOND_MIN,
+        ..transaction()
+    };
+    let error = connection.send(transaction, &b"x"[..]).await.unwrap_err();
+    assert_eq!(error.phase, ClientPhase::Recipient);
+    assert_eq!(error.fault, AttemptFault::Timeout(Duration::from_secs(610)));
+    assert_eq!(begun.elapsed().as_secs(), 610);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_read_the_message_is_given_up() {
     let (ours, theirs) = tokio::io::duplex(1_024);
     let replies = [

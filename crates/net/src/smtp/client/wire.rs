@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
+use std::time::Duration;
 
 use byrnie_smtp::ClientAction;
 use byrnie_smtp::ClientFault;
@@ -37,7 +38,9 @@ pub(super) struct Wire<S> {
     /// What was read and not taken yet.
     input: BytesMut,
     /// What the session waits for, and until when.
-    waiting: Option<(ClientPhase, u64, Instant)>,
+    waiting: Option<(ClientPhase, u64, Limit)>,
+    /// Until when the last octet of the message must have been written.
+    transaction: Option<Limit>,
     /// How long it may wait.
     pub(super) timeouts: ClientTimeouts,
 }
@@ -50,6 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
             session,
             input: BytesMut::new(),
             waiting: None,
+            transaction: None,
             timeouts,
         }
     }
@@ -69,7 +73,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
             session: self.session,
             input: self.input,
             waiting: self.waiting,
+            transaction: self.transaction,
             timeouts: self.timeouts,
+        }
+    }
+
+    /// Begins a transaction with a message of so many octets, which takes bounded time.
+    pub(super) fn begin_transaction(&mut self, octets: u64) {
+        self.transaction = Some(Limit::of(self.timeouts.of_transaction(octets)));
+    }
+
+    /// The transaction is over, or the message was written to its end: from then on the server may have
+    /// accepted it, and is given its time to say so.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction = None;
+    }
+
+    /// A limit for one step, or what is left for all of them.
+    fn limit(&self, step: Duration) -> Limit {
+        let step = Limit::of(step);
+        match self.transaction {
+            Some(whole) if whole.at < step.at => whole,
+            Some(_) | None => step,
         }
     }
 
@@ -106,9 +131,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     ///
     /// Gives an action where one came up before all was written.
     pub(super) async fn flush_watching(&mut self) -> Result<Option<ClientAction>, AttemptError> {
-        let limit = self.timeouts.block;
         // All of it has so much time, so that a server that takes an octet now and then gains nothing.
-        let deadline = Instant::now() + limit;
+        let limit = self.limit(self.timeouts.block);
         let mut written = 0;
         loop {
             let output = self.session.output();
@@ -126,8 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
                     Poll::Pending => poll_read(stream, input, context).map(Moved::by_reading),
                 }
             });
-            let Ok(moved) = timeout_at(deadline, moving).await else {
-                return Err(self.error(AttemptFault::Timeout(limit)));
+            let Ok(moved) = timeout_at(limit.at, moving).await else {
+                return Err(self.error(limit.fault()));
             };
             match moved {
                 Moved::Out(0) => {
@@ -182,19 +206,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     /// Writes the commands that have gathered.
     async fn flush(&mut self) -> Result<(), AttemptError> {
         let phase = self.session.phase();
-        let output = self.session.output();
-        if output.is_empty() {
+        if self.session.output().is_empty() {
             return Ok(());
         }
-        let limit = self.timeouts.of(phase);
+        let limit = self.limit(self.timeouts.of(phase));
+        let output = self.session.output();
         let error = |fault| AttemptError { phase, fault };
         let write = async {
             self.stream.write_all(output).await?;
             self.stream.flush().await
         };
-        timeout(limit, write)
+        timeout_at(limit.at, write)
             .await
-            .map_err(|_| error(AttemptFault::Timeout(limit)))?
+            .map_err(|_| error(limit.fault()))?
             .map_err(|failure| error(AttemptFault::Network(failure.kind())))?;
         output.clear();
         Ok(())
@@ -202,10 +226,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
 
     /// Lets layers below write what they hold back.
     async fn flush_stream(&mut self) -> Result<(), AttemptError> {
-        let limit = self.timeouts.block;
-        timeout(limit, self.stream.flush())
+        let limit = self.limit(self.timeouts.block);
+        timeout_at(limit.at, self.stream.flush())
             .await
-            .map_err(|_| self.error(AttemptFault::Timeout(limit)))?
+            .map_err(|_| self.error(limit.fault()))?
             .map_err(|failure| self.error(AttemptFault::Network(failure.kind())))
     }
 
@@ -213,19 +237,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
     /// then gains nothing.
     async fn read(&mut self) -> Result<(), AttemptError> {
         let (phase, replies) = (self.session.phase(), self.session.replies());
-        let limit = self.timeouts.of(phase);
-        let deadline = match self.waiting {
-            Some((before, read, deadline)) if (before, read) == (phase, replies) => deadline,
-            Some(_) | None => Instant::now() + limit,
+        let limit = match self.waiting {
+            Some((before, read, limit)) if (before, read) == (phase, replies) => limit,
+            Some(_) | None => self.limit(self.timeouts.of(phase)),
         };
-        self.waiting = Some((phase, replies, deadline));
+        self.waiting = Some((phase, replies, limit));
         let (stream, input) = (&mut self.stream, &mut self.input);
         let reading = poll_fn(|context| poll_read(stream, input, context));
-        match timeout_at(deadline, reading).await {
+        match timeout_at(limit.at, reading).await {
             Ok(Ok(0)) => Err(self.error(AttemptFault::Network(io::ErrorKind::UnexpectedEof))),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(failure)) => Err(self.error(AttemptFault::Network(failure.kind()))),
-            Err(_) => Err(self.error(AttemptFault::Timeout(limit))),
+            Err(_) => Err(self.error(limit.fault())),
         }
     }
 
@@ -245,6 +268,30 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
             Ok(Err(last)) if last.reply().is_some() => Err(last),
             Ok(Err(_)) | Err(_) => Err(error),
         }
+    }
+}
+
+/// How long something may take.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    /// Until when.
+    at: Instant,
+    /// How long that is, from when it began.
+    time: Duration,
+}
+
+impl Limit {
+    /// From now on.
+    fn of(time: Duration) -> Self {
+        Self {
+            at: Instant::now() + time,
+            time,
+        }
+    }
+
+    /// It has taken longer.
+    fn fault(self) -> AttemptFault {
+        AttemptFault::Timeout(self.time)
     }
 }
 
@@ -290,4 +337,4 @@ impl Moved {
 const READ_OCTETS: usize = 4 * 1_024;
 
 /// How long the reply of a server that has closed is waited for.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(2);
