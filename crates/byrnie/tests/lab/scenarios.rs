@@ -40,6 +40,7 @@ scenarios! {
     dane_no_mx: "dane-no-mx",
     dane_usage_0_1: "dane-usage-0-1",
     dane_usage_0_1_clear: "dane-usage-0-1-clear",
+    smart_host: "smart-host",
     starttls_stripped: "starttls-stripped",
     starttls_refused: "starttls-refused",
     certificate_replaced: "certificate-replaced",
