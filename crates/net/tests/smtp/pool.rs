@@ -253,6 +253,27 @@ async fn a_connection_in_clear_text_after_a_failure_of_tls_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_tls_was_refused_is_not_kept() {
+    let play = |mut line: Line| async move {
+        line.say("220 mx.example.org\r\n").await;
+        line.hear("EHLO").await;
+        line.say("250-mx.example.org\r\n250 STARTTLS\r\n").await;
+        line.hear("STARTTLS").await;
+        line.say("454 4.7.0 not now\r\n").await;
+        line.hear("QUIT").await;
+        line.say("221 bye\r\n").await;
+    };
+    let stage = Stage::with(play).await;
+    let pool = pool(PoolLimits::default());
+    let demand = requirement(TlsRequirement::Opportunistic);
+    let lease = reach(&pool, &[stage.address], &demand).await;
+    let security = lease.channel().security.to_string();
+    assert!(security.starts_with("clear text after"), "{security}");
+    lease.give_back();
+    stage.finish().await;
+}
+
+#[tokio::test]
 async fn an_address_and_a_network_have_only_so_many_connections() {
     let demand = requirement(TlsRequirement::Opportunistic);
     let one_each = PoolLimits {

@@ -70,7 +70,7 @@ pub struct ChannelFacts {
 pub enum ChannelSecurity {
     /// Nothing.
     Clear {
-        /// The failure of TLS on another connection, after which this one was made.
+        /// The failure of TLS, on this connection or on one before it, behind which it goes on like this.
         after: Option<Box<AttemptError>>,
     },
     /// TLS.

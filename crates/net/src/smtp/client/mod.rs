@@ -298,8 +298,8 @@ impl<C: Clock> SmtpClient<C> {
                 let security = ChannelSecurity::Tls(tls.facts);
                 Connection::new(wire, target, security, tls.clearance)
             }
-            Encryption::Clear(clearance) => {
-                let security = ChannelSecurity::Clear { after: None };
+            Encryption::Clear(clearance, after) => {
+                let security = ChannelSecurity::Clear { after };
                 Connection::new(wire, target, security, clearance)
             }
         };
@@ -325,19 +325,28 @@ impl<C: Clock> SmtpClient<C> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let clear_or = |phase, fault| {
-            Clearance::for_clear_text(&target.requirement.tls)
-                .map(Encryption::Clear)
-                .ok_or(AttemptError { phase, fault })
-        };
+        let clear = Clearance::for_clear_text(&target.requirement.tls);
         if plan == Plan::ClearText || !wire.session.offered().starttls {
-            return clear_or(ClientPhase::Hello, AttemptFault::StartTlsNotOffered);
+            return match clear {
+                Some(clearance) => Ok(Encryption::Clear(clearance, None)),
+                None => Err(AttemptError {
+                    phase: ClientPhase::Hello,
+                    fault: AttemptFault::StartTlsNotOffered,
+                }),
+            };
         }
         wire.session.start_tls();
         match wire.exchange().await? {
             ClientAction::Handshake => Ok(Encryption::Tls),
             ClientAction::TlsRefused(reply) => {
-                clear_or(ClientPhase::StartTls, AttemptFault::StartTlsRefused(reply))
+                let failure = AttemptError {
+                    phase: ClientPhase::StartTls,
+                    fault: AttemptFault::StartTlsRefused(reply),
+                };
+                match clear {
+                    Some(clearance) => Ok(Encryption::Clear(clearance, Some(Box::new(failure)))),
+                    None => Err(failure),
+                }
             }
             ClientAction::Read
             | ClientAction::Ready
@@ -477,8 +486,8 @@ impl Plan {
 enum Encryption {
     /// Under TLS.
     Tls,
-    /// In clear text, which the requirement allows.
-    Clear(Clearance),
+    /// In clear text, which the requirement allows; why, if the server offers TLS.
+    Clear(Clearance, Option<Box<AttemptError>>),
 }
 
 /// How long to wait for room on this machine before the next try.
