@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::future::Future;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -162,13 +163,11 @@ impl<C: Clock> ConnectionPool<C> {
         addresses: &[SocketAddr],
         requirement: &Requirement,
     ) -> Reached {
-        let _waiting = Waiting::begin(&self.places);
         let deadline = Instant::now() + self.places.limits.get().wait_max;
         let mut left = addresses.to_vec();
         let mut failed = Vec::new();
         loop {
-            let mut changed = pin!(self.places.changed.notified());
-            changed.as_mut().enable();
+            let changed = self.places.changed(&left);
             if let Some(lease) = self.places.take(host, &left, requirement) {
                 return Reached {
                     failed,
@@ -365,17 +364,30 @@ impl Lease {
 #[derive(Debug)]
 struct Places {
     limits: Arc<Current<PoolLimits>>,
-    /// Each holds some of the networks, so that one lock is not waited for by everybody.
-    shards: Vec<Mutex<HashMap<Network, AtNetwork>>>,
+    /// Each holds some of the networks, so that one lock is not waited for by everybody, and few are
+    /// woken for nothing.
+    shards: Vec<Shard>,
     hasher: RandomState,
     /// How many connections stand ready.
     ready: AtomicUsize,
     /// Whether nothing is kept any more.
     closed: AtomicBool,
-    /// How many wait for a place, or for a connection.
-    waiting: AtomicUsize,
-    /// Rung when a place or a connection has become free, if anybody waits.
+}
+
+/// Some of the networks.
+#[derive(Debug, Default)]
+struct Shard {
+    networks: Mutex<HashMap<Network, AtNetwork>>,
+    /// Rung when a place or a connection has become free.
     changed: Notify,
+}
+
+impl Shard {
+    /// The networks.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Network, AtNetwork>> {
+        // What a panic left behind is whole, as nothing in here stops half-way.
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The connections to one network.
@@ -414,12 +426,10 @@ impl Places {
     fn new(limits: PoolLimits) -> Self {
         Self {
             limits: Arc::new(Current::new(limits)),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
             ready: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
-            changed: Notify::new(),
         }
     }
 
@@ -430,12 +440,10 @@ impl Places {
         let (network, ip) = (Network::of(address.ip()), address.ip().to_canonical());
         let limits = self.limits.get();
         let evicted = {
-            let mut shard = self.shard(network);
+            let mut shard = self.shard(network).lock();
             let at_network = shard.entry(network).or_default();
-            let mut addresses = at_network.addresses.iter_mut();
-            let limit = limits.per_address_max;
-            if let Some((_, full)) =
-                addresses.find(|(at, full)| **at == ip && full.connections >= limit)
+            if let Some(full) = at_network.addresses.get_mut(&ip)
+                && full.connections >= limits.per_address_max
             {
                 oldest(&mut full.ready)
             } else if at_network.connections >= limits.per_network_max {
@@ -486,7 +494,7 @@ impl Places {
         requirement: &Requirement,
     ) -> Option<Ready> {
         let network = Network::of(address.ip());
-        let mut shard = self.shard(network);
+        let mut shard = self.shard(network).lock();
         let at_network = shard.get_mut(&network)?;
         let ip = address.ip().to_canonical();
         let ready = &mut at_network.addresses.get_mut(&ip)?.ready;
@@ -517,8 +525,9 @@ impl Places {
         }
         let ip = lease.place.address.ip();
         let network = Network::of(ip);
+        let shard = self.shard(network);
         {
-            let mut shard = self.shard(network);
+            let mut shard = shard.lock();
             // Looked at under the lock, under which what stands ready is taken out at the end.
             if self.closed.load(Ordering::SeqCst) {
                 drop(shard);
@@ -533,7 +542,7 @@ impl Places {
                 since: Instant::now(),
             });
         }
-        self.ring();
+        shard.changed.notify_waiters();
         None
     }
 
@@ -558,7 +567,7 @@ impl Places {
         let limits = self.limits.get();
         let mut removed = Vec::new();
         for shard in &self.shards {
-            let mut shard = lock(shard);
+            let mut shard = shard.lock();
             let networks = shard.values_mut();
             let addresses = networks.flat_map(|network| network.addresses.values_mut());
             for at_address in addresses {
@@ -577,8 +586,9 @@ impl Places {
     /// Gives a place back.
     fn free(&self, address: IpAddr) {
         let (network, ip) = (Network::of(address), address.to_canonical());
+        let shard = self.shard(network);
         {
-            let mut shard = self.shard(network);
+            let mut shard = shard.lock();
             let Some(at_network) = shard.get_mut(&network) else {
                 return;
             };
@@ -593,13 +603,26 @@ impl Places {
                 shard.remove(&network);
             }
         }
-        self.ring();
+        shard.changed.notify_waiters();
     }
 
-    /// Wakes those that wait.
-    fn ring(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.changed.notify_waiters();
+    /// Ends once a place or a connection has become free, from now on, that may be at these addresses.
+    fn changed<'a>(&'a self, addresses: &[SocketAddr]) -> impl Future<Output = ()> + use<'a> {
+        let mut shards: Vec<&Shard> = Vec::new();
+        for address in addresses {
+            let shard = self.shard(Network::of(address.ip()));
+            if !shards.iter().any(|known| ptr::eq(*known, shard)) {
+                shards.push(shard);
+            }
+        }
+        let bells = shards.into_iter().map(|shard| {
+            let mut rung = Box::pin(shard.changed.notified());
+            rung.as_mut().enable();
+            rung
+        });
+        let mut bells: FuturesUnordered<_> = bells.collect();
+        async move {
+            bells.next().await;
         }
     }
 
@@ -608,9 +631,9 @@ impl Places {
         clippy::indexing_slicing,
         reason = "the remainder of a division by the number of shards is less than that"
     )]
-    fn shard(&self, network: Network) -> MutexGuard<'_, HashMap<Network, AtNetwork>> {
+    fn shard(&self, network: Network) -> &Shard {
         let hash = usize::try_from(self.hasher.hash_one(network) % SHARDS).unwrap_or_default();
-        lock(&self.shards[hash])
+        &self.shards[hash]
     }
 }
 
@@ -668,23 +691,6 @@ struct Won {
     stream: TcpStream,
 }
 
-/// Somebody who waits for a place.
-struct Waiting<'a>(&'a Places);
-
-impl<'a> Waiting<'a> {
-    /// Wants to be woken from now on.
-    fn begin(places: &'a Places) -> Self {
-        places.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(places)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// Addresses that are likely to be one owner's: a /24 of IPv4, a /48 of IPv6.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Network {
@@ -715,14 +721,35 @@ fn oldest(ready: &mut Vec<Ready>) -> Option<Ready> {
     (!ready.is_empty()).then(|| ready.remove(0))
 }
 
-/// Locks; what a panic left behind is whole, as nothing in here stops half-way.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many locks there are.
-const SHARDS: u64 = 32;
+/// How many locks there are, and bells.
+const SHARDS: u64 = 128;
 
 /// How much earlier an address is tried than the next one: "Connection Attempt Delay" of RFC 8305,
 /// Section 5.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_what_happens_there_alone() {
+        let places = Arc::new(Places::new(PoolLimits::default()));
+        let shard_of = |address: SocketAddr| places.shard(Network::of(address.ip()));
+        let here = SocketAddr::from(([192, 0, 2, 1], 25));
+        let there = (0..=255)
+            .map(|network| SocketAddr::from(([198, 51, network, 1], 25)))
+            .find(|there| !ptr::eq(shard_of(*there), shard_of(here)))
+            .unwrap();
+        let (place_here, place_there) = (places.place(here), places.place(there));
+        let mut changed = pin!(places.changed(&[here]));
+        drop(place_there);
+        assert_eq!(changed.as_mut().now_or_never(), None);
+        drop(place_here);
+        assert_eq!(changed.now_or_never(), Some(()));
+    }
+}
