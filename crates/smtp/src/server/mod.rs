@@ -53,6 +53,8 @@ pub struct ServerSession {
     transaction: Option<Transaction>,
     /// The message that comes in.
     incoming: Option<(Incoming, Announced)>,
+    /// The command with which the last message began.
+    message_began: u64,
     /// What the session waits for.
     phase: Phase,
     /// The command line that is not complete yet.
@@ -124,6 +126,7 @@ impl ServerSession {
             hello: None,
             transaction: None,
             incoming: None,
+            message_began: 0,
             phase: Phase::Command,
             line: Vec::new(),
             line_octets: 0,
@@ -193,13 +196,10 @@ impl ServerSession {
     /// What the session waits for while it reads.
     #[must_use]
     pub fn wait(&self) -> ServerWait {
-        match self.phase {
-            Phase::Incoming | Phase::Beginning | Phase::Writing | Phase::Committing => {
-                ServerWait::Message(self.commands)
-            }
-            Phase::Command | Phase::Asking(_) | Phase::Handshake | Phase::Closed => {
-                ServerWait::Command(self.commands)
-            }
+        match self.incoming {
+            // Also between chunks: a message has its time, however many commands bring it.
+            Some(_) => ServerWait::Message(self.message_began),
+            None => ServerWait::Command(self.commands),
         }
     }
 
@@ -525,7 +525,7 @@ impl ServerSession {
         }
         if let Some(reply) = self.message_obstacle() {
             let incoming = Incoming::refused_chunk(chunk, &limits, reply);
-            self.incoming = Some((incoming, Announced::Bdat));
+            self.set_incoming(incoming, Announced::Bdat);
             self.phase = Phase::Incoming;
             return None;
         }
@@ -535,9 +535,15 @@ impl ServerSession {
     /// Asks the service to begin a message.
     fn begin(&mut self, incoming: Incoming, announced: Announced) -> Option<ServerAction> {
         let envelope = self.transaction.as_mut()?.take_envelope();
-        self.incoming = Some((incoming, announced));
+        self.set_incoming(incoming, announced);
         self.phase = Phase::Beginning;
         Some(ServerAction::Begin(envelope))
+    }
+
+    /// A message begins to come in, with the present command.
+    fn set_incoming(&mut self, incoming: Incoming, announced: Announced) {
+        self.incoming = Some((incoming, announced));
+        self.message_began = self.commands;
     }
 
     /// Why no message may begin now.

@@ -64,6 +64,17 @@ async fn an_endless_message_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endless_message_in_chunks_is_cut_off() {
+    check(
+        "EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\n",
+        "BDAT 3\r\nx\r\n",
+        "421 4.4.2 mx.example waited too long for the message",
+        3_600,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_let_go() {
     let (ours, mut theirs) = tokio::io::duplex(64);
     let task = tokio::spawn(async move { conversation().run(ours).await });
