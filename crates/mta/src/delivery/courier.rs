@@ -22,6 +22,7 @@ use byrnie_store::AttemptOutcome;
 use byrnie_store::Body;
 use byrnie_store::Circumstances;
 use byrnie_store::Claim;
+use byrnie_store::PendingRecipient;
 use byrnie_store::Receipt;
 use tokio::time::Instant;
 
@@ -73,20 +74,65 @@ pub(crate) struct Courier<D, O, C> {
 
 impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
     async fn deliver(&self, claim: &Claim, body: Option<&Body>) -> Report {
+        let next_hops = self.next_hops(claim);
+        if let [next_hop] = next_hops.as_slice() {
+            return self.deliver_to(next_hop, claim, body).await;
+        }
+        let turn = usize::try_from(claim.attempt).unwrap_or_default();
+        let turn = turn.checked_rem(next_hops.len()).unwrap_or_default();
+        let next_hop = *next_hops.get(turn).unwrap_or(&&claim.next_hop);
+        let is_next = |recipient: &PendingRecipient| {
+            self.route.next_hop(&recipient.mailbox.domain) == next_hop
+        };
+        let mut part = claim.clone();
+        part.recipients.retain(is_next);
+        let report = self.deliver_to(next_hop, &part, body).await;
+        let mut fates = report.fates.into_iter();
+        let fates = claim.recipients.iter().map(|recipient| {
+            let fate = is_next(recipient).then(|| fates.next()).flatten();
+            fate.unwrap_or_else(|| Fate::Deferred(another_next_hop()))
+        });
+        Report {
+            fates: fates.collect(),
+            ..report
+        }
+    }
+}
+
+impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
+    /// Where the recipients' mail goes as things are now: to one next hop, unless the message was accepted
+    /// for a smart host that is no longer configured. Each attempt is then made at one of them.
+    fn next_hops<'a>(&'a self, claim: &'a Claim) -> Vec<&'a MailDomain> {
+        let mut next_hops = Vec::new();
+        for recipient in &claim.recipients {
+            let next_hop = self.route.next_hop(&recipient.mailbox.domain);
+            if !next_hops.contains(&next_hop) {
+                next_hops.push(next_hop);
+            }
+        }
+        next_hops
+    }
+
+    /// Decides what mail to a next hop needs, and offers it there.
+    async fn deliver_to(
+        &self,
+        next_hop: &MailDomain,
+        claim: &Claim,
+        body: Option<&Body>,
+    ) -> Report {
         let started = self.clock.monotonic();
         let terms = Terms {
             demand: claim.envelope.tls_demand,
             floor: claim.floor,
             at_least: promised(&self.guarantees.get(), &claim.envelope.reverse_path),
         };
-        let next_hop = self.route.next_hop(&claim.next_hop);
         let ruling = self.decide.decide(next_hop, terms).await;
         let decision = &ruling.decision;
         let took = self.clock.monotonic().saturating_duration_since(started);
         self.metrics.decided(decision.verdict, took);
         events::decided(claim, decision);
 
-        let mut attempt = Attempt::new(claim, body, &ruling);
+        let mut attempt = Attempt::new(next_hop, claim, body, &ruling);
         match decision.verdict {
             Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, &why(decision)),
             Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, &why(decision)),
@@ -101,9 +147,7 @@ impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
         }
         report
     }
-}
 
-impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
     /// Offers the message to one host after the other until one has spoken for all, or until that has
     /// taken too long.
     async fn try_hosts(&self, attempt: &mut Attempt<'_>, decision: &Decision) {
@@ -121,7 +165,7 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
         }
         for (host, requirement) in hosts {
             let mut target = Target {
-                host: match self.route.next_hop(&attempt.claim.next_hop) {
+                host: match attempt.next_hop {
                     MailDomain::Name(_) => Some(host.host.clone()),
                     MailDomain::Literal(_) => None,
                 },
@@ -178,6 +222,8 @@ enum Next {
 
 /// An attempt while it runs.
 struct Attempt<'a> {
+    /// Where the mail goes.
+    next_hop: &'a MailDomain,
     claim: &'a Claim,
     body: Option<&'a Body>,
     ruling: &'a Ruling,
@@ -196,9 +242,15 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// An attempt at which nothing has happened.
-    fn new(claim: &'a Claim, body: Option<&'a Body>, ruling: &'a Ruling) -> Self {
+    fn new(
+        next_hop: &'a MailDomain,
+        claim: &'a Claim,
+        body: Option<&'a Body>,
+        ruling: &'a Ruling,
+    ) -> Self {
         let hosts = &ruling.decision.hosts;
         Self {
+            next_hop,
             claim,
             body,
             ruling,
@@ -454,7 +506,7 @@ impl<'a> Attempt<'a> {
     ) -> Receipt {
         Receipt {
             queue_id: self.claim.queue_id,
-            next_hop: self.claim.next_hop.clone(),
+            next_hop: self.next_hop.clone(),
             attempt: self.claim.attempt,
             at: self.claim.received_at,
             outcome,
@@ -518,6 +570,17 @@ fn down_lately() -> Reply {
     let status = EnhancedStatus::new(4, 4, 1);
     let text = "no host of the domain answered a short while ago";
     Reply::new(451, status, text)
+}
+
+/// The attempt was about recipients who share another next hop.
+fn another_next_hop() -> Trouble {
+    let status = EnhancedStatus::new(4, 3, 5);
+    let text = "the smart host that it was accepted for is no longer configured, and its recipients' \
+                domains are tried in turns";
+    Trouble {
+        reply: Reply::new(451, status, text),
+        host: None,
+    }
 }
 
 /// A host that said nothing about a recipient.

@@ -51,6 +51,7 @@ use crate::scheduler::Answer;
 use crate::testing::TestClock;
 use crate::testing::claim_of;
 use crate::testing::envelope;
+use crate::testing::mailbox;
 use crate::testing::new_store;
 use crate::testing::next_hop;
 use crate::testing::reply;
@@ -545,6 +546,41 @@ async fn a_smart_host_s_promises_count_for_all_mail() {
     assert_eq!(world.tried(), ["192.0.2.2"]);
     let (asked, _) = world.asked().pop().unwrap();
     assert_eq!(asked, next_hop("relay.example"));
+}
+
+/// Mail that was accepted for a smart host goes by what its recipients' domains promise once there is
+/// none any more, and never to that host.
+#[tokio::test]
+async fn without_the_smart_host_each_domain_is_asked_in_its_turn() {
+    let world = World::new()
+        .domain("one.example", &[host("mx1.example", 10, "192.0.2.1")])
+        .domain("two.example", &[host("mx2.example", 10, "192.0.2.2")])
+        .domain("relay.example", &[host("mx3.example", 10, "192.0.2.3")])
+        .accepts("192.0.2.1")
+        .accepts("192.0.2.2")
+        .accepts("192.0.2.3");
+    let mut claim = world.claim(&["a@one.example"]).await;
+    claim.next_hop = next_hop("relay.example");
+    let report = world.courier.deliver(&claim, None).await;
+    assert_eq!(fates(&report), "delivered");
+    assert_eq!(report.receipts[0].next_hop, next_hop("one.example"));
+
+    let mut second = claim.recipients[0].clone();
+    second.position += 1;
+    second.mailbox = mailbox("b@two.example");
+    claim.recipients.push(second);
+    let waits = "deferred 451 4.3.5 the smart host that it was accepted for is no longer configured, \
+                 and its recipients' domains are tried in turns";
+    for (attempt, expected) in [
+        (2, format!("delivered, {waits}")),
+        (3, format!("{waits}, delivered")),
+    ] {
+        claim.attempt = attempt;
+        let report = world.courier.deliver(&claim, None).await;
+        assert_eq!(fates(&report), expected);
+        assert_eq!(report.receipts[0].recipients.len(), 1);
+    }
+    assert_eq!(world.tried(), ["192.0.2.1", "192.0.2.1", "192.0.2.2"]);
 }
 
 #[tokio::test]
