@@ -14,6 +14,16 @@ pub struct ReferenceIdentifiers {
 }
 
 impl ReferenceIdentifiers {
+    /// Where no record is of usage 2: the certificate need present no name (RFC 7672, Section 3.1.1), so
+    /// that what is demanded of a host is the same for all domains that it serves.
+    #[must_use]
+    pub fn without_names(tlsa_base: DomainName) -> Self {
+        Self {
+            tlsa_base,
+            next_hop: Vec::new(),
+        }
+    }
+
     /// The names for a host of `next_hop`.
     ///
     /// The next-hop domain counts only behind a secure MX answer, and its CNAME-expanded form only

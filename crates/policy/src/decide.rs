@@ -7,7 +7,9 @@ use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_base::Security;
+use byrnie_dane::CertUsage;
 use byrnie_dane::ReferenceIdentifiers;
+use byrnie_dane::TlsaRecord;
 use byrnie_dane::UsableRecords;
 use byrnie_mta_sts::Mode;
 use byrnie_mta_sts::Policy;
@@ -428,14 +430,20 @@ impl<'a> Terms<'a> {
             });
         }
         if usable {
-            return TlsRequirement::Dane {
-                records: sorted.usable,
-                reference: ReferenceIdentifiers::new(
+            let names_count = |record: &TlsaRecord| record.usage == CertUsage::DaneTa;
+            let reference = if sorted.usable.iter().any(names_count) {
+                ReferenceIdentifiers::new(
                     base,
                     &self.evidence.domain,
                     self.evidence.expanded_domain.as_ref(),
                     self.mx,
-                ),
+                )
+            } else {
+                ReferenceIdentifiers::without_names(base)
+            };
+            return TlsRequirement::Dane {
+                records: sorted.usable,
+                reference,
             };
         }
         reasons.push(Reason::TlsaAllUnusable { base });

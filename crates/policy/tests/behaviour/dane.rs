@@ -10,6 +10,7 @@ use byrnie_policy::decide;
 use insta::assert_snapshot;
 
 use crate::explain;
+use crate::support::ANCHOR;
 use crate::support::GOOD;
 use crate::support::PKIX;
 use crate::support::answered;
@@ -57,7 +58,7 @@ fn rule_11_hosts_with_and_without_dane_stand_side_by_side() {
 fn rule_12_next_hop_names_count_only_behind_a_secure_mx_answer() {
     let mut evidence = domain(
         Security::Secure,
-        vec![dane_host(10, "mx.example.net", &[GOOD])],
+        vec![dane_host(10, "mx.example.net", &[GOOD, ANCHOR])],
     );
     check_names(&evidence, &["example.org"]);
     evidence.expanded_domain = Some(Secured::secure(name("real.example.org")));
@@ -68,6 +69,13 @@ fn rule_12_next_hop_names_count_only_behind_a_secure_mx_answer() {
     evidence.mx = evidence.mx.map(|mx| Secured::insecure(mx.value));
     evidence.rule.insecure_mx = byrnie_policy::InsecureMx::UseTlsa;
     check_names(&evidence, &[]);
+}
+
+/// So what is demanded of a host is the same for all domains that it serves.
+#[test]
+fn rule_12_no_next_hop_name_counts_where_no_record_is_of_usage_2() {
+    let hosts = vec![dane_host(10, "mx.example.net", &[GOOD, PKIX])];
+    check_names(&domain(Security::Secure, hosts), &[]);
 }
 
 #[test]

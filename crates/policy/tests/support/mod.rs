@@ -22,6 +22,10 @@ use byrnie_smtp::TlsDemand;
 pub(crate) const GOOD: &str =
     "3 1 1 00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// A usable record under which names count.
+pub(crate) const ANCHOR: &str =
+    "2 1 1 00000000000000000000000000000000000000000000000000000000000000aa";
+
 /// A record of usage 1, which no sender of mail can use.
 pub(crate) const PKIX: &str =
     "1 1 1 00000000000000000000000000000000000000000000000000000000000000bb";
