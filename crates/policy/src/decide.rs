@@ -7,9 +7,7 @@ use byrnie_base::DomainName;
 use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_base::Security;
-use byrnie_dane::CertUsage;
 use byrnie_dane::ReferenceIdentifiers;
-use byrnie_dane::TlsaRecord;
 use byrnie_dane::UsableRecords;
 use byrnie_mta_sts::Mode;
 use byrnie_mta_sts::Policy;
@@ -430,20 +428,14 @@ impl<'a> Terms<'a> {
             });
         }
         if usable {
-            let names_count = |record: &TlsaRecord| record.usage == CertUsage::DaneTa;
-            let reference = if sorted.usable.iter().any(names_count) {
-                ReferenceIdentifiers::new(
+            return TlsRequirement::Dane {
+                records: sorted.usable,
+                reference: ReferenceIdentifiers::new(
                     base,
                     &self.evidence.domain,
                     self.evidence.expanded_domain.as_ref(),
                     self.mx,
-                )
-            } else {
-                ReferenceIdentifiers::without_names(base)
-            };
-            return TlsRequirement::Dane {
-                records: sorted.usable,
-                reference,
+                ),
             };
         }
         reasons.push(Reason::TlsaAllUnusable { base });

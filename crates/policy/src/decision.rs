@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use byrnie_base::DomainName;
+use byrnie_dane::CertUsage;
 use byrnie_dane::ReferenceIdentifiers;
 use byrnie_dane::TlsaRecord;
 use byrnie_smtp::EnhancedStatus;
@@ -175,6 +176,24 @@ pub enum TlsRequirement {
 }
 
 impl TlsRequirement {
+    /// The same demand without names that make no difference: under usage 3 a certificate need present
+    /// none (RFC 7672, Section 3.1.1).
+    ///
+    /// Domains that share a host then demand the same of it, and share its connections and sessions.
+    #[must_use]
+    pub fn reduced(&self) -> Self {
+        let names_count = |record: &TlsaRecord| record.usage == CertUsage::DaneTa;
+        match self {
+            Self::Dane { records, reference } if !records.iter().any(names_count) => Self::Dane {
+                records: records.clone(),
+                reference: ReferenceIdentifiers::without_names(reference.tlsa_base.clone()),
+            },
+            Self::Opportunistic | Self::Encrypt | Self::MtaSts { .. } | Self::Dane { .. } => {
+                self.clone()
+            }
+        }
+    }
+
     /// Its place in the order of strength.
     #[must_use]
     pub fn strength(&self) -> Strength {

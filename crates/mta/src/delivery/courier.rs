@@ -170,7 +170,10 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
                     MailDomain::Literal(_) => None,
                 },
                 addresses: self.addresses(host),
-                requirement: requirement.clone(),
+                requirement: Requirement {
+                    tls: requirement.tls.reduced(),
+                    ..requirement.clone()
+                },
             };
             while !target.addresses.is_empty() {
                 if begun.elapsed() >= ATTEMPT_TIME_MAX {

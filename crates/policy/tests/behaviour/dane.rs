@@ -58,7 +58,7 @@ fn rule_11_hosts_with_and_without_dane_stand_side_by_side() {
 fn rule_12_next_hop_names_count_only_behind_a_secure_mx_answer() {
     let mut evidence = domain(
         Security::Secure,
-        vec![dane_host(10, "mx.example.net", &[GOOD, ANCHOR])],
+        vec![dane_host(10, "mx.example.net", &[GOOD])],
     );
     check_names(&evidence, &["example.org"]);
     evidence.expanded_domain = Some(Secured::secure(name("real.example.org")));
@@ -73,9 +73,26 @@ fn rule_12_next_hop_names_count_only_behind_a_secure_mx_answer() {
 
 /// So what is demanded of a host is the same for all domains that it serves.
 #[test]
-fn rule_12_no_next_hop_name_counts_where_no_record_is_of_usage_2() {
-    let hosts = vec![dane_host(10, "mx.example.net", &[GOOD, PKIX])];
-    check_names(&domain(Security::Secure, hosts), &[]);
+fn rule_12_names_are_left_out_of_a_demand_where_no_record_makes_them_count() {
+    for (records, names) in [
+        (&[GOOD][..], &["mx.example.net"][..]),
+        (&[GOOD, PKIX], &["mx.example.net"]),
+        (&[GOOD, ANCHOR], &["mx.example.net", "example.org"]),
+    ] {
+        let host = dane_host(10, "mx.example.net", records);
+        let decision = decide(&domain(Security::Secure, vec![host]));
+        let requirement = decision.hosts[0].verdict.requirement().unwrap();
+        let reduced = requirement.tls.reduced();
+        let TlsRequirement::Dane { reference, .. } = &reduced else {
+            panic!("{reduced:?}");
+        };
+        assert!(
+            reference
+                .names()
+                .map(ToString::to_string)
+                .eq(names.iter().copied())
+        );
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn a_requirement_is_readable_as_json() {
                   "3 1 1 00000000000000000000000000000000000000000000000000000000000000aa"
                 ],
                 "reference": [
-                  "mx.example.org"
+                  "mx.example.org",
+                  "example.org"
                 ]
               },
               "require_tls": "not-demanded",
