@@ -38,6 +38,8 @@ pub(super) struct Writing {
     flushes: Arc<FlushCounts>,
     /// What the open transaction adds to it.
     change: Counters,
+    /// Whether messages come or go in it, even if as many come as go.
+    messages_moved: bool,
     /// Octets that may still be added in the open transaction; `None` until somebody asks.
     room: Option<u64>,
     /// Circumstances that are on disk, and since when nobody has to say again that they are used.
@@ -117,6 +119,7 @@ impl Writing {
             counters,
             flushes,
             change: Counters::default(),
+            messages_moved: false,
             room: None,
             interned: HashMap::new(),
             interned_now: Vec::new(),
@@ -128,6 +131,7 @@ impl Writing {
     pub(super) fn begin(&mut self) -> Result<(), StoreError> {
         self.roll_back();
         self.change = Counters::default();
+        self.messages_moved = false;
         self.room = None;
         self.interned_now.clear();
         self.run("BEGIN IMMEDIATE", []).map(|_| ())
@@ -135,9 +139,9 @@ impl Writing {
 
     /// Makes the transaction durable, with so many changes.
     pub(super) fn commit(&mut self, changes: usize) -> Result<(), StoreError> {
-        let oldest = match self.change.messages {
-            0 => None,
-            _ => Some(oldest(&self.db)?),
+        let oldest = match self.messages_moved {
+            true => Some(oldest(&self.db)?),
+            false => None,
         };
         let begun = now();
         self.run("COMMIT", [])?;
@@ -188,7 +192,7 @@ impl Writing {
     /// Counts messages that come or, with a negative number, go.
     pub(super) fn count_messages(&mut self, more: i64) {
         self.change.messages += more;
-        self.change.oldest = None;
+        self.messages_moved = true;
     }
 
     /// Counts deliveries that come into a state or, with a negative number, leave it.

@@ -35,15 +35,32 @@ proptest! {
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()
-            .block_on(async {
-                let mut spool = TestSpool::new();
-                let mut model = Model::default();
-                for step in &steps {
-                    spool = model.step(spool, *step).await;
-                    assert_eq!(spool.lines().await, model.lines(), "after {step:?}");
-                    model.check_counters(&spool);
-                }
-            });
+            .block_on(play(&steps));
+    }
+}
+
+/// As many messages come as go, in one transaction; others are there all the same.
+#[tokio::test]
+async fn the_oldest_message_is_known_when_its_bounce_takes_its_place() {
+    let delivered = RecipientState::Delivered;
+    play(&[
+        Step::Accept,
+        Step::Claim(0),
+        Step::Claim(0),
+        Step::Finish(1, Outcome::First(delivered), Bounce::Without),
+        Step::Finish(0, Outcome::All(delivered), Bounce::With),
+    ])
+    .await;
+}
+
+/// Does what the steps say to a spool and to the model, and compares them.
+async fn play(steps: &[Step]) {
+    let mut spool = TestSpool::new();
+    let mut model = Model::default();
+    for step in steps {
+        spool = model.step(spool, *step).await;
+        assert_eq!(spool.lines().await, model.lines(), "after {step:?}");
+        model.check_counters(&spool);
     }
 }
 
