@@ -172,7 +172,8 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
                 addresses: self.addresses(host),
                 requirement: Requirement {
                     tls: requirement.tls.reduced(),
-                    ..requirement.clone()
+                    require_tls: requirement.require_tls,
+                    sts_observation: requirement.sts_observation,
                 },
             };
             while !target.addresses.is_empty() {

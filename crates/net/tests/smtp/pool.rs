@@ -234,10 +234,7 @@ async fn no_other_failure_is_taken_for_a_connection_that_was_closed_before() {
 #[tokio::test]
 async fn a_connection_in_clear_text_after_a_failure_of_tls_is_not_kept() {
     let first = |mut line: Line| async move {
-        line.say("220 mx.example.org\r\n").await;
-        line.hear("EHLO").await;
-        line.say("250-mx.example.org\r\n250 STARTTLS\r\n").await;
-        line.hear("STARTTLS").await;
+        hear_starttls(&mut line).await;
         line.say("220 go\r\n").await;
     };
     let second = |mut line: Line| async move {
@@ -255,10 +252,7 @@ async fn a_connection_in_clear_text_after_a_failure_of_tls_is_not_kept() {
 #[tokio::test]
 async fn a_connection_on_which_tls_was_refused_is_not_kept() {
     let play = |mut line: Line| async move {
-        line.say("220 mx.example.org\r\n").await;
-        line.hear("EHLO").await;
-        line.say("250-mx.example.org\r\n250 STARTTLS\r\n").await;
-        line.hear("STARTTLS").await;
+        hear_starttls(&mut line).await;
         line.say("454 4.7.0 not now\r\n").await;
         line.hear("QUIT").await;
         line.say("221 bye\r\n").await;
@@ -271,6 +265,14 @@ async fn a_connection_on_which_tls_was_refused_is_not_kept() {
     assert!(security.starts_with("clear text after"), "{security}");
     lease.give_back();
     stage.finish().await;
+}
+
+/// Offers TLS, and is asked to begin it.
+async fn hear_starttls(line: &mut Line) {
+    line.say("220 mx.example.org\r\n").await;
+    line.hear("EHLO").await;
+    line.say("250-mx.example.org\r\n250 STARTTLS\r\n").await;
+    line.hear("STARTTLS").await;
 }
 
 #[tokio::test]

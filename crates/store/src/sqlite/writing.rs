@@ -139,10 +139,8 @@ impl Writing {
 
     /// Makes the transaction durable, with so many changes.
     pub(super) fn commit(&mut self, changes: usize) -> Result<(), StoreError> {
-        let oldest = match self.messages_moved {
-            true => Some(oldest(&self.db)?),
-            false => None,
-        };
+        let oldest = self.messages_moved.then(|| oldest(&self.db));
+        let oldest = oldest.transpose()?;
         let begun = now();
         self.run("COMMIT", [])?;
         self.flushes.note(changes, begun.elapsed());
