@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dnssec", &["base"]),
     ("mta-sts", &["base"]),
     ("smtp", &["base"]),
+    ("tlsrpt", &["base"]),
     // 2: the decision; pure
     ("policy", &["base", "dane", "mta-sts", "smtp"]),
     // 3: effects
@@ -20,11 +21,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         "net",
         &["base", "dane", "dnssec", "mta-sts", "policy", "smtp"],
     ),
-    ("store", &["base", "policy", "smtp"]),
+    ("store", &["base", "policy", "smtp", "tlsrpt"]),
     // 4: services
     (
         "mta",
-        &["base", "mta-sts", "net", "policy", "smtp", "store"],
+        &[
+            "base", "mta-sts", "net", "policy", "smtp", "store", "tlsrpt",
+        ],
     ),
     // beside them: the miniature internet, which knows the product only as a program to start
     ("lab", &["base"]),
@@ -34,7 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "byrnie",
         &[
-            "base", "dane", "lab", "mta", "mta-sts", "net", "policy", "smtp", "store",
+            "base", "dane", "lab", "mta", "mta-sts", "net", "policy", "smtp", "store", "tlsrpt",
         ],
     ),
 ];

@@ -1,0 +1,28 @@
+//! SMTP TLS reporting (TLSRPT), [RFC 8460].
+//!
+//! A domain that promises TLS, by DANE or MTA-STS, wants to know whether senders can keep to it. A TXT
+//! record says where they may tell; once a day each sender tells how many sessions succeeded, how many
+//! failed, and why.
+//!
+//! This crate knows the forms; it never does I/O and never reads the clock.
+//!
+//! | RFC 8460 section | here |
+//! |---|---|
+//! | 4.3 result types | [`ResultType`] |
+//! | 4.4 JSON report schema | [`Report`] |
+//!
+//! [RFC 8460]: https://www.rfc-editor.org/rfc/rfc8460
+
+mod report;
+mod result_type;
+
+pub use report::DateRange;
+pub use report::FailureDetails;
+pub use report::PolicyDescription;
+pub use report::PolicyReport;
+pub use report::PolicyType;
+pub use report::Report;
+pub use report::Summary;
+pub use report::TimestampError;
+pub use report::parse_timestamp;
+pub use result_type::ResultType;
