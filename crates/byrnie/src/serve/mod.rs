@@ -7,11 +7,14 @@
 //! ```
 
 mod butler;
+mod common;
 mod descriptors;
 mod door;
 mod gateway;
 mod helm;
 mod history;
+mod life;
+mod listening;
 mod monitor;
 mod reload;
 mod settings;
