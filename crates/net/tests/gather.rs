@@ -19,3 +19,7 @@ mod sts_life;
 #[cfg(test)]
 #[path = "gather/sts_fetch.rs"]
 mod sts_fetch;
+
+#[cfg(test)]
+#[path = "gather/https.rs"]
+mod https;

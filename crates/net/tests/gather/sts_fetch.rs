@@ -17,6 +17,7 @@ use byrnie_net::dns::Outcome;
 use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
 use byrnie_net::dns::Resolve;
+use byrnie_net::https::HttpsError;
 use byrnie_net::sts::FetchError;
 use byrnie_net::sts::FetchPolicy;
 use byrnie_net::sts::StsFetcher;
@@ -87,7 +88,10 @@ async fn a_certificate_that_does_not_prove_the_host_is_refused() {
         let server = Server::start(&identity, response(&enforce("mx.example.org")));
         let (result, request) = server.fetch(&authority).await;
         let error = result.unwrap_err();
-        assert!(matches!(error, FetchError::Certificate(_)), "{error}");
+        assert!(
+            matches!(error, FetchError::Https(HttpsError::Certificate(_))),
+            "{error}"
+        );
         assert_eq!(error.result_type(), "sts-webpki-invalid");
         assert_eq!(request, None);
     }
@@ -164,18 +168,28 @@ async fn a_file_has_a_greatest_size_however_it_is_sent() {
 #[tokio::test]
 async fn a_host_that_breaks_off_or_speaks_something_else_is_an_error() {
     let broken = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 99\r\n\r\nver";
-    check(broken.as_bytes(), Err(FetchError::BrokenOff)).await;
-    check(b"", Err(FetchError::BrokenOff)).await;
+    check(
+        broken.as_bytes(),
+        Err(FetchError::Https(HttpsError::BrokenOff)),
+    )
+    .await;
+    check(b"", Err(FetchError::Https(HttpsError::BrokenOff))).await;
     for garbage in [
         "220 mx.example.org ESMTP\r\n".to_owned(),
         "x".repeat(100_000),
     ] {
         let result = fetch(garbage.as_bytes()).await;
-        assert!(matches!(result, Err(FetchError::Http(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(FetchError::Https(HttpsError::Http(_)))),
+            "{result:?}"
+        );
     }
     let many = "X: y\r\n".repeat(1_000);
     let result = fetch(format!("HTTP/1.1 200 OK\r\n{many}\r\n").as_bytes()).await;
-    assert!(matches!(result, Err(FetchError::Http(_))), "{result:?}");
+    assert!(
+        matches!(result, Err(FetchError::Https(HttpsError::Http(_)))),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +205,10 @@ async fn a_host_without_tls_is_an_error() {
     let result = fetcher(&Authority::new(), address)
         .fetch(&name("example.org"))
         .await;
-    assert!(matches!(result, Err(FetchError::Tls(_))), "{result:?}");
+    assert!(
+        matches!(result, Err(FetchError::Https(HttpsError::Tls(_)))),
+        "{result:?}"
+    );
     server.await.unwrap();
 }
 
@@ -203,7 +220,9 @@ async fn a_port_that_nobody_listens_on_is_an_error() {
         .await;
     assert_eq!(
         result,
-        Err(FetchError::Connect(std::io::ErrorKind::ConnectionRefused))
+        Err(FetchError::Https(HttpsError::Connect(
+            std::io::ErrorKind::ConnectionRefused
+        )))
     );
 }
 
@@ -213,7 +232,7 @@ async fn a_silent_host_ends_with_the_deadline() {
     let address = listener.local_addr().unwrap();
     let fetcher = fetcher(&Authority::new(), address).with_timeout(Duration::from_millis(50));
     let result = fetcher.fetch(&name("example.org")).await;
-    assert_eq!(result, Err(FetchError::TimedOut));
+    assert_eq!(result, Err(FetchError::Https(HttpsError::TimedOut)));
     drop(listener);
 }
 
@@ -228,12 +247,12 @@ async fn the_policy_host_must_be_found() {
     let dns = OneHost(Err(bogus.clone()));
     assert_eq!(
         fetcher(dns).fetch(&domain).await,
-        Err(FetchError::Lookup(bogus))
+        Err(FetchError::Https(HttpsError::Lookup(bogus)))
     );
     let dns = OneHost(Ok(Outcome::NxDomain));
     assert_eq!(
         fetcher(dns).fetch(&domain).await,
-        Err(FetchError::NoAddress)
+        Err(FetchError::Https(HttpsError::NoAddress))
     );
 
     let long: DomainName = format!("{}example", "a.".repeat(121)).parse().unwrap();
@@ -265,14 +284,14 @@ fn response(body: &str) -> Vec<u8> {
 }
 
 /// A policy host that serves one connection.
-struct Server {
-    address: SocketAddr,
-    request: oneshot::Receiver<String>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) request: oneshot::Receiver<String>,
 }
 
 impl Server {
     /// Starts a host that shows a certificate, takes one request, answers with octets and closes.
-    fn start(identity: &Identity, answer: Vec<u8>) -> Self {
+    pub(crate) fn start(identity: &Identity, answer: Vec<u8>) -> Self {
         let listener = bind();
         let address = listener.local_addr().unwrap();
         let acceptor = server_acceptor(identity.chain.as_bytes(), identity.key.as_bytes()).unwrap();
@@ -283,7 +302,7 @@ impl Server {
                 return;
             };
             let mut received = Vec::new();
-            while !received.ends_with(b"\r\n\r\n") {
+            while !is_whole(&received) {
                 if stream.read_buf(&mut received).await.unwrap_or(0) == 0 {
                     return;
                 }
@@ -305,6 +324,17 @@ impl Server {
     }
 }
 
+/// Whether a request has come with its body.
+fn is_whole(received: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(received).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.split_once("content-length: ");
+    let length = length.map_or("0", |(_, length)| length.lines().next().unwrap());
+    body.len() >= length.parse().unwrap()
+}
+
 /// A listener on a free port of the loopback interface.
 fn bind() -> TcpListener {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -323,7 +353,7 @@ fn fetcher(authority: &Authority, address: SocketAddr) -> StsFetcher<OneHost> {
 }
 
 /// A resolver with one answer to every question for IPv4 addresses, and no IPv6 addresses.
-struct OneHost(Result<Outcome, LookupError>);
+pub(crate) struct OneHost(pub(crate) Result<Outcome, LookupError>);
 
 impl Resolve for OneHost {
     async fn lookup(&self, owner: &DomainName, record_type: RecordType) -> Answer {
@@ -350,20 +380,20 @@ impl Resolve for OneHost {
 }
 
 /// A certificate authority of the test's own.
-struct Authority {
+pub(crate) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key in PEM form.
-struct Identity {
+pub(crate) struct Identity {
     chain: String,
     key: String,
 }
 
 impl Authority {
     /// An authority that nobody has heard of.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -373,7 +403,7 @@ impl Authority {
     }
 
     /// A certificate for these names.
-    fn identity(&self, names: &[&str]) -> Identity {
+    pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|name| String::from(*name)).collect();
         self.sign(&CertificateParams::new(names).unwrap())
     }
@@ -389,7 +419,7 @@ impl Authority {
     }
 
     /// A configuration that trusts this authority besides the public ones.
-    fn tls(&self) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
         let roots = Roots::public().with_pem(self.pem.as_bytes()).unwrap();
         roots.https_client_config().unwrap()
     }

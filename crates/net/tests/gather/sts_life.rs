@@ -9,6 +9,7 @@ use byrnie_mta_sts::CachedPolicy;
 use byrnie_mta_sts::FETCH_FAILURE_MEMORY;
 use byrnie_mta_sts::REFRESH_INTERVAL;
 use byrnie_net::dns::RecordType;
+use byrnie_net::https::HttpsError;
 use byrnie_net::sts::CacheError;
 use byrnie_net::sts::FetchError;
 use byrnie_net::sts::PolicyCache;
@@ -179,7 +180,10 @@ async fn a_file_that_is_no_policy_is_a_failed_fetch() {
 
 #[tokio::test(start_paused = true)]
 async fn many_who_ask_at_once_cause_one_fetch() {
-    for answer in [Ok(enforce("mx.example.org")), Err(FetchError::TimedOut)] {
+    for answer in [
+        Ok(enforce("mx.example.org")),
+        Err(FetchError::Https(HttpsError::TimedOut)),
+    ] {
         let world = World::new();
         world.dns.txt("example.org", &["v=STSv1; id=1"]);
         world.hosts.set("example.org", answer.clone());
@@ -229,9 +233,11 @@ async fn rule_26_fetching_once_more_is_rate_limited_even_if_it_fails() {
         &[(10, "new.example.org")],
     );
     world.dns.host("new.example.org", Security::Insecure);
-    world.hosts.set("example.org", Err(FetchError::TimedOut));
+    world
+        .hosts
+        .set("example.org", Err(FetchError::Https(HttpsError::TimedOut)));
     world.clock.advance(FETCH_FAILURE_MEMORY);
-    let why = FetchError::TimedOut.to_string();
+    let why = FetchError::Https(HttpsError::TimedOut).to_string();
     let still = StsSource::CachedAfterFailure(why);
     assert_eq!(source(&world.gather().await.sts), &still);
     assert_eq!(source(&world.gather().await.sts), &StsSource::Cached);
@@ -291,7 +297,9 @@ async fn rule_24_policies_are_refreshed_ahead_whatever_their_id() {
 async fn a_policy_that_cannot_be_refreshed_is_left_alone_for_an_hour_and_forgotten_when_dead() {
     let world = with_policy().await;
     world.clock.advance(REFRESH_INTERVAL);
-    world.hosts.set("example.org", Err(FetchError::TimedOut));
+    world
+        .hosts
+        .set("example.org", Err(FetchError::Https(HttpsError::TimedOut)));
     let failed = RefreshReport {
         failed: 1,
         ..RefreshReport::default()
@@ -318,7 +326,9 @@ async fn rule_24_a_policy_that_came_back_during_a_round_is_not_forgotten() {
     let mail = async {
         let found = find(&world).await;
         assert_eq!(source(&found), &StsSource::Fetched);
-        world.hosts.set("example.org", Err(FetchError::TimedOut));
+        world
+            .hosts
+            .set("example.org", Err(FetchError::Https(HttpsError::TimedOut)));
     };
     // The mail holds the domain's place when the round comes to it.
     let ((), report) = tokio::join!(mail, async {
