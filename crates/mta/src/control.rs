@@ -16,14 +16,12 @@ use crate::Guarantee;
 use crate::MtaConfig;
 use crate::QueueConfig;
 use crate::QueueHandle;
-use crate::judge::Ruled;
 
 /// What the parts of a mail transfer agent go by.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) acceptance: Arc<Current<AcceptanceConfig>>,
     pub(crate) guarantees: Arc<Current<Vec<Guarantee>>>,
-    pub(crate) ruled: Arc<Current<Ruled>>,
     pub(crate) queue: Arc<Current<QueueConfig>>,
 }
 
@@ -33,7 +31,6 @@ impl Settings {
         Self {
             acceptance: Arc::new(Current::new(config.acceptance.clone())),
             guarantees: Arc::new(Current::new(config.guarantees.clone())),
-            ruled: Arc::new(Current::new(Ruled::new(config.rules.clone()))),
             queue: Arc::new(Current::new(config.queue.clone())),
         }
     }
@@ -52,12 +49,11 @@ pub struct MtaControl {
 
 impl MtaControl {
     /// From now on these count: who may hand mail over and how much, the bounds and times of sessions,
-    /// their certificate, guarantees and rules, how long mail hosts may take and how many connections there
-    /// may be to them, and how the queue works but for the octets it hands over. The rest of the configuration counts at the next start.
+    /// their certificate, guarantees, how long mail hosts may take and how many connections there may be to
+    /// them, and how the queue works but for the octets it hands over. The rest of the configuration counts
+    /// at the next start. Rules are the [`Decider`](crate::Decider)'s.
     pub fn reconfigure(&self, config: &MtaConfig, server_tls: Option<TlsAcceptor>) {
-        // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
         let settings = &self.settings;
-        settings.ruled.replace(Ruled::new(config.rules.clone()));
         settings.guarantees.replace(config.guarantees.clone());
         settings.acceptance.replace(config.acceptance.clone());
         settings.queue.replace(config.queue.clone());

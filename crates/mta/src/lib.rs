@@ -12,6 +12,7 @@
 mod acceptance;
 mod bounce;
 mod control;
+mod decider;
 mod delivery;
 mod events;
 mod judge;
@@ -29,6 +30,8 @@ mod words;
 
 pub use acceptance::AcceptanceConfig;
 pub use control::MtaControl;
+pub use decider::Decider;
+pub use decider::DeciderConfig;
 pub use delivery::AddressOrder;
 pub use metrics::Figures;
 pub use metrics::Metrics;

@@ -96,7 +96,7 @@ fn unreadable(error: &StoreError) -> CacheError {
 
 /// Renews policies ahead of their end, until `shutdown`.
 pub(crate) async fn refresh<R: Resolve, C: PolicyCache, F: FetchPolicy>(
-    policies: Arc<StsPolicies<R, C, F>>,
+    policies: &StsPolicies<R, C, F>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);

@@ -9,7 +9,6 @@ use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_net::clock::Clock;
 use byrnie_net::dns::Resolve;
-use byrnie_net::gather::Gatherer;
 use byrnie_net::smtp::client::ClientConfig;
 use byrnie_net::smtp::client::ClientTimeouts;
 use byrnie_net::smtp::client::ConnectionPool;
@@ -21,8 +20,6 @@ use byrnie_net::smtp::server::MESSAGE_MEMORY_OCTETS;
 use byrnie_net::smtp::server::Server;
 use byrnie_net::smtp::server::ServerTimeouts;
 use byrnie_net::smtp::server::serve;
-use byrnie_net::sts::StsFetcher;
-use byrnie_net::sts::StsPolicies;
 use byrnie_net::tls::Roots;
 use byrnie_net::tls::TlsClient;
 use byrnie_smtp::ServerLimits;
@@ -37,13 +34,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::AcceptanceConfig;
 use crate::AddressOrder;
+use crate::Decider;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::MtaControl;
 use crate::QueueConfig;
 use crate::Route;
-use crate::Rules;
-use crate::StoredPolicies;
 use crate::acceptance::Acceptance;
 use crate::bounce::Bouncer;
 use crate::control::Settings;
@@ -52,8 +48,6 @@ use crate::delivery::Courier;
 use crate::delivery::Decide;
 use crate::delivery::DownAddresses;
 use crate::delivery::SmtpOffer;
-use crate::judge::Judge;
-use crate::policy_cache;
 use crate::queue::Inlet;
 use crate::queue::Queue;
 use crate::queue::QueueHandle;
@@ -82,16 +76,12 @@ pub struct MtaConfig {
     pub client_connections: PoolLimits,
     /// The port of mail hosts. Default 25.
     pub mx_port: u16,
-    /// The port of the hosts that serve MTA-STS policies. Default 443.
-    pub https_port: u16,
     /// Which addresses of mail hosts are tried. Default: IPv6, then IPv4.
     pub addresses: AddressOrder,
     /// Where mail goes next. Default: to the hosts of each recipient's domain.
     pub route: Route,
     /// When and how deliveries are tried.
     pub queue: QueueConfig,
-    /// What recipient domains must offer beyond what they promise. Default: nothing.
-    pub rules: Rules,
     /// Senders whose mail travels over authenticated TLS or is refused. Default: none.
     pub guarantees: Vec<Guarantee>,
 }
@@ -111,11 +101,9 @@ impl MtaConfig {
             client_timeouts: ClientTimeouts::default(),
             client_connections: PoolLimits::default(),
             mx_port: 25,
-            https_port: 443,
             addresses: AddressOrder::default(),
             route: Route::default(),
             queue: QueueConfig::default(),
-            rules: Rules::default(),
             guarantees: Vec::new(),
         }
     }
@@ -129,9 +117,9 @@ pub struct MtaParts<S, R, C> {
     pub server_tls: Option<TlsAcceptor>,
     /// Where messages, receipts and policies are kept.
     pub store: Arc<S>,
-    /// Asks the DNS.
-    pub resolver: Arc<R>,
-    /// Whom to believe: mail hosts under MTA-STS, and policy hosts.
+    /// Decides what recipient domains demand.
+    pub decider: Arc<Decider<R, S>>,
+    /// Whom to believe: mail hosts under MTA-STS.
     pub roots: Roots,
     /// Tells the time.
     pub clock: Arc<C>,
@@ -165,22 +153,9 @@ impl Mta {
         C: Clock,
     {
         let tls = TlsClient::new(&parts.roots).map_err(|error| StartError::tls(&error))?;
-        let https = parts.roots.https_client_config();
-        let https = https.map_err(|error| StartError::tls(&error))?;
         let clock: Arc<dyn Clock> = Arc::<C>::clone(&parts.clock);
-        let fetcher = StsFetcher::new(Arc::clone(&parts.resolver), https);
-        let policies = Arc::new(StsPolicies::new(
-            Arc::clone(&parts.resolver),
-            Arc::new(StoredPolicies::new(Arc::clone(&parts.store))),
-            fetcher.with_port(config.https_port),
-            Arc::clone(&clock),
-        ));
-        let mut gatherer = Gatherer::new(Arc::clone(&parts.resolver), Arc::clone(&policies));
-        if let Some(port) = config.route.port() {
-            gatherer = gatherer.with_tlsa_port(port);
-        }
         let settings = Settings::new(config);
-        let judge = Arc::new(Judge::new(gatherer, Arc::clone(&settings.ruled)));
+        let judge = Arc::clone(&parts.decider.judge);
         let (inlet, outlet) = Inlet::new(config.queue.handover_octets_max);
         let client = smtp_client(config, &parts, tls);
         let client_timeouts = client.timeouts();
@@ -219,9 +194,9 @@ impl Mta {
             pool.close().await;
             Ok("queue")
         });
-        let refresh = policy_cache::refresh(policies, stopped(stopping.clone()));
+        let (decider, refresh_stopped) = (parts.decider, stopped(stopping.clone()));
         tasks.spawn(async move {
-            refresh.await;
+            decider.refresh_policies(refresh_stopped).await;
             Ok("policy refresh")
         });
         let keeping = keep_house(parts.store, parts.clock, parts.metrics, stopped(stopping));
@@ -294,7 +269,7 @@ pub enum StartError {
 
 impl StartError {
     /// TLS cannot be used.
-    fn tls(error: &dyn fmt::Display) -> Self {
+    pub(crate) fn tls(error: &dyn fmt::Display) -> Self {
         Self::Tls(error.to_string())
     }
 }

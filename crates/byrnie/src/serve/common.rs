@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use byrnie_base::DomainName;
 use byrnie_base::UnixTime;
+use byrnie_mta::Decider;
 use byrnie_mta::Metrics;
 use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
@@ -37,6 +38,8 @@ pub(super) struct Common {
     pub(super) store: Arc<SqliteStore>,
     /// Asks the DNS.
     pub(super) resolver: Resolver,
+    /// Decides what recipient domains demand.
+    pub(super) decider: Arc<Decider<Resolver, SqliteStore>>,
     /// Whom to believe.
     pub(super) roots: Roots,
     /// Tells the time.
@@ -62,11 +65,21 @@ impl Common {
         let anchors = anchors(file, &kept, clock.now()).await?;
         let telling: Arc<dyn Clock> = Arc::<SystemClock>::clone(&clock);
         let resolver = resolving::resolver(file, anchors.as_ref(), &telling)?;
+        let roots = resolving::roots(file)?;
+        let decider = Decider::new(
+            settings::decider(file),
+            Arc::new(resolver.clone()),
+            Arc::clone(&store),
+            &roots,
+            telling,
+        );
+        let decider = decider.map_err(|error| Failure::runtime(error.to_string()))?;
         Ok(Self {
             hostname,
             store,
             resolver,
-            roots: resolving::roots(file)?,
+            decider: Arc::new(decider),
+            roots,
             clock,
             metrics: Arc::new(Metrics::new()),
             life,

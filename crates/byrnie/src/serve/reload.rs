@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use byrnie_base::DomainName;
+use byrnie_mta::Decider;
 use byrnie_mta::MtaControl;
+use byrnie_net::dns::Resolver;
 use byrnie_store::SqliteStore;
 use tracing::error;
 use tracing::info;
@@ -19,6 +21,7 @@ use crate::control::Reloaded;
 use crate::failure::Failure;
 use crate::log::LogLevel;
 use crate::resolving;
+use crate::rules;
 
 /// Takes over what has changed in the configuration.
 pub(super) struct Reloader {
@@ -28,6 +31,8 @@ pub(super) struct Reloader {
     pub(super) running: Mutex<Settings>,
     /// The name under which byrnie runs.
     pub(super) hostname: DomainName,
+    /// Takes over the rules.
+    pub(super) decider: Arc<Decider<Resolver, SqliteStore>>,
     /// Takes over what is about mail.
     pub(super) control: MtaControl,
     /// Takes over how much is kept.
@@ -88,6 +93,8 @@ impl Reloader {
         let tls = settings::server_tls(&file)?;
         self.log.set(&file.log.level)?;
         // Nothing can fail any more.
+        // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
+        self.decider.set_rules(rules::rules(&file));
         let mta = settings::mta(&file, self.hostname.clone());
         self.control.reconfigure(&mta, tls);
         self.store.set_bounds(settings::spool_bounds(&file));

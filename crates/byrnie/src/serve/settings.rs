@@ -6,6 +6,7 @@ use std::path::Path;
 use byrnie_base::DomainName;
 use byrnie_mta::AcceptanceConfig;
 use byrnie_mta::AddressOrder;
+use byrnie_mta::DeciderConfig;
 use byrnie_mta::MtaConfig;
 use byrnie_mta::QueueConfig;
 use byrnie_mta::RetrySchedule;
@@ -63,17 +64,13 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
             ..PoolLimits::default()
         },
         mx_port: file.delivery.mx_port,
-        https_port: file.delivery.https_port,
         addresses: match file.delivery.addresses {
             Addresses::PreferIpv6 => AddressOrder::PreferIpv6,
             Addresses::PreferIpv4 => AddressOrder::PreferIpv4,
             Addresses::Ipv6Only => AddressOrder::Ipv6Only,
             Addresses::Ipv4Only => AddressOrder::Ipv4Only,
         },
-        route: match &file.delivery.smart_host {
-            Some(host) => Route::SmartHost(host.0.clone()),
-            None => Route::RecipientDomains,
-        },
+        route: route(file),
         queue: QueueConfig {
             retry: RetrySchedule {
                 wait_min: file.queue.retry_min.0,
@@ -92,9 +89,25 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
             deliveries_per_next_hop_max: file.delivery.max_deliveries_per_domain,
             ..QueueConfig::default()
         },
-        rules: rules::rules(file),
         guarantees: rules::guarantees(file),
         ..MtaConfig::new(hostname)
+    }
+}
+
+/// How decisions are come to.
+pub(super) fn decider(file: &File) -> DeciderConfig {
+    DeciderConfig {
+        rules: rules::rules(file),
+        route: route(file),
+        https_port: file.delivery.https_port,
+    }
+}
+
+/// Where mail goes next.
+fn route(file: &File) -> Route {
+    match &file.delivery.smart_host {
+        Some(host) => Route::SmartHost(host.0.clone()),
+        None => Route::RecipientDomains,
     }
 }
 

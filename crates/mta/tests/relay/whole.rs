@@ -13,12 +13,15 @@ use std::time::Duration;
 use byrnie_base::DomainName;
 use byrnie_base::Mailbox;
 use byrnie_base::Secured;
+use byrnie_mta::Decider;
+use byrnie_mta::DeciderConfig;
 use byrnie_mta::Metrics;
 use byrnie_mta::Mta;
 use byrnie_mta::MtaConfig;
 use byrnie_mta::MtaParts;
 use byrnie_mta::Route;
 use byrnie_mta::SmartHost;
+use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
 use byrnie_net::dns::Answer;
 use byrnie_net::dns::Explanation;
@@ -310,12 +313,19 @@ impl World {
         let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (resolver, roots) = (Arc::new(TestResolver::new()), Roots::public());
+        let deciding = DeciderConfig {
+            route: config.route.clone(),
+            ..DeciderConfig::default()
+        };
+        let decider = Decider::new(deciding, resolver, Arc::clone(&store), &roots, clock);
         let parts = MtaParts {
             listeners: vec![listener],
             server_tls: None,
             store: Arc::clone(&store),
-            resolver: Arc::new(TestResolver::new()),
-            roots: Roots::public(),
+            decider: Arc::new(decider.unwrap()),
+            roots,
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
         };
