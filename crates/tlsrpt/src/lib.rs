@@ -8,14 +8,20 @@
 //!
 //! | RFC 8460 section | here |
 //! |---|---|
+//! | 3 reporting policy | [`TlsrptRecord`] |
 //! | 4.3 result types | [`ResultType`] |
 //! | 4.4 JSON report schema | [`Report`] |
 //!
 //! [RFC 8460]: https://www.rfc-editor.org/rfc/rfc8460
 
+mod record;
 mod report;
 mod result_type;
 
+pub use record::DESTINATIONS_MAX;
+pub use record::Destination;
+pub use record::RecordError;
+pub use record::TlsrptRecord;
 pub use report::DateRange;
 pub use report::FailureDetails;
 pub use report::PolicyDescription;
