@@ -1,7 +1,7 @@
 //! Brings a database to the schema of this version.
 //!
 //! Versions 1 and 2 differ in a table that version 3 makes if it is missing, so that one step leads
-//! from either. Everything is carried over as it was read: what cannot be understood is damage that is
+//! from either. Version 4 adds tables and leaves all others as they are. Everything is carried over as it was read: what cannot be understood is damage that is
 //! found, and put aside, when its turn comes.
 
 use aws_lc_rs::digest;
@@ -36,12 +36,13 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         .map_err(|error| failure(&error))?;
     if found == 0 {
         run_all(&step, SCHEMA)?;
-    } else {
+    } else if found < MESSAGES_VERSION {
         run_all(&step, PUT_ASIDE)?;
         run_all(&step, SCHEMA)?;
         carry_over(&step)?;
         run_all(&step, DROP_OLD)?;
     }
+    run_all(&step, REPORTS)?;
     run_all(
         &step,
         &format!(
@@ -294,8 +295,11 @@ fn carry_receipts(step: &Transaction<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The tables of this version.
+/// The tables of version 3.
 const SCHEMA: &str = include_str!("schema.sql");
+
+/// The tables that version 4 adds.
+const REPORTS: &str = include_str!("reports.sql");
 
 /// Makes room for the new tables.
 const PUT_ASIDE: &str = "
@@ -321,5 +325,8 @@ const DROP_OLD: &str = "
     DROP TABLE next_hops;
     DROP TABLE counters;";
 
+/// The version that brought messages and what belongs to them into their form.
+const MESSAGES_VERSION: i64 = 3;
+
 /// The schema version that this program works with.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;

@@ -45,7 +45,7 @@ fn what_is_no_spool_of_this_version_is_refused() {
     fs::write(&path, "").unwrap();
     assert_eq!(
         attach(),
-        Err(StoreError::OlderSchema { found: 0, known: 3 })
+        Err(StoreError::OlderSchema { found: 0, known: 4 })
     );
     assert_eq!(open(), Ok(()));
     assert_eq!(attach(), Ok(()));
@@ -54,11 +54,11 @@ fn what_is_no_spool_of_this_version_is_refused() {
     run("PRAGMA user_version = 99");
     let newer = StoreError::NewerSchema {
         found: 99,
-        known: 3,
+        known: 4,
     };
     assert_eq!(open(), Err(newer.clone()));
     assert_eq!(attach(), Err(newer));
-    run("PRAGMA user_version = 3; PRAGMA application_id = 7");
+    run("PRAGMA user_version = 4; PRAGMA application_id = 7");
     assert_eq!(open(), Err(StoreError::NotASpool));
     for rest in ["-wal", "-shm"] {
         _ = fs::remove_file(directory.path().join(format!("{DATABASE_FILE}{rest}")));
@@ -76,7 +76,7 @@ async fn a_spool_of_an_earlier_version_is_brought_to_this_one() {
             SqliteStore::attach(SqliteOptions::in_directory(old.directory.path())).map(|_| ()),
             Err(StoreError::OlderSchema {
                 found: version,
-                known: 3
+                known: 4
             })
         );
         let spool = TestSpool::open_in(old.directory, |_| {});
@@ -126,6 +126,29 @@ async fn a_spool_of_an_earlier_version_is_brought_to_this_one() {
     }
 }
 
+#[tokio::test]
+async fn version_4_leaves_what_version_3_has() {
+    let spool = TestSpool::new();
+    let id = spool.accept(&["a@one.example"]).await;
+    let new: Vec<String> = schema_of(&spool)
+        .into_iter()
+        .filter(|one| one.starts_with("table tlsrpt_"))
+        .collect();
+    assert_eq!(new.len(), 3);
+    for table in new {
+        let connection = spool.connection();
+        connection.execute(&format!("DROP {table}"), []).unwrap();
+    }
+    let version = spool.connection().execute_batch("PRAGMA user_version = 3");
+    version.unwrap();
+    let spool = spool.crash();
+    assert_eq!(
+        spool.lines().await,
+        [format!("{id} one.example incoming 1")]
+    );
+    assert_eq!(schema_of(&spool), schema_of(&TestSpool::new()));
+}
+
 /// What can be tried is tried as it would have been: attempts, floor, reason and time are kept.
 async fn check_claims(spool: &TestSpool) {
     let due = spool.due(LATER).await;
@@ -168,7 +191,7 @@ async fn check_claims(spool: &TestSpool) {
     assert_eq!(kept, Became::Deferred);
 }
 
-/// The text of everything in the schema that version 3 makes anew.
+/// The name of everything in the schema.
 fn schema_of(spool: &TestSpool) -> Vec<String> {
     let connection = spool.connection();
     let mut statement = connection
