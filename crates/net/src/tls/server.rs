@@ -1,9 +1,11 @@
-//! The server's side, for incoming mail.
+//! The server's side, for incoming mail and for HTTPS.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::ClientHello;
 use rustls::server::NoServerSessionStorage;
@@ -14,6 +16,7 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem;
 use rustls_pki_types::pem::PemObject;
 use tokio_rustls::TlsAcceptor;
+use webpki::EndEntityCert;
 
 /// A certificate chain and its key, both in PEM form.
 #[derive(Clone, Copy)]
@@ -46,6 +49,30 @@ pub fn server_acceptor(
 pub fn server_acceptor_for(
     identities: &[ServerIdentity<'_>],
 ) -> Result<TlsAcceptor, InvalidServerIdentity> {
+    let certified = certified_keys(identities)?;
+    let config = server_config(Arc::new(FirstThatFits(certified)))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// An acceptor for HTTPS: a client names a host (RFC 6066, Section 3) and gets a certificate that carries this
+/// name, of several the first whose signatures it can check. There is no connection for who names none of
+/// them, or nothing. HTTP/2 and HTTP/1.1 are offered.
+///
+/// # Errors
+/// Says what cannot be used, for the first identity that cannot be.
+pub fn https_acceptor(
+    identities: &[ServerIdentity<'_>],
+) -> Result<TlsAcceptor, InvalidServerIdentity> {
+    let by_name = ByName::new(certified_keys(identities)?)?;
+    let mut config = server_config(Arc::new(by_name))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Certificate chains with their keys, at least one.
+fn certified_keys(
+    identities: &[ServerIdentity<'_>],
+) -> Result<Vec<Arc<CertifiedKey>>, InvalidServerIdentity> {
     let provider = super::provider();
     let certified = identities
         .iter()
@@ -65,14 +92,21 @@ pub fn server_acceptor_for(
             Ok(Arc::new(CertifiedKey::new(chain, key)))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    if certified.is_empty() {
-        return Err(InvalidServerIdentity::NoCertificate);
+    match certified.is_empty() {
+        true => Err(InvalidServerIdentity::NoCertificate),
+        false => Ok(certified),
     }
-    let mut config = ServerConfig::builder_with_provider(provider)
+}
+
+/// TLS 1.2 and 1.3 for clients, with certificates from there.
+fn server_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, InvalidServerIdentity> {
+    let mut config = ServerConfig::builder_with_provider(super::provider())
         .with_safe_default_protocol_versions()
         .map_err(|_| InvalidServerIdentity::UnsupportedKey)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(FirstThatFits(certified)));
+        .with_cert_resolver(certificates);
     // Clients that come back are spared the costly half of the handshake, and the server keeps nothing
     // for them: what it needs travels in the ticket, under keys that never leave this process and are
     // replaced every six hours. Where the system has no randomness for keys, there are no tickets.
@@ -81,7 +115,7 @@ pub fn server_acceptor_for(
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = TICKETS;
     }
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// How many tickets a client gets: it uses each once (RFC 8446, Appendix C.4), and gets the next with
@@ -120,18 +154,58 @@ fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidServerIdentity>
 #[derive(Debug)]
 struct FirstThatFits(Vec<Arc<CertifiedKey>>);
 
+impl FirstThatFits {
+    /// The first for a client with these ways to check signatures.
+    fn choose(&self, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let Self(certified) = self;
+        let fits = |certified: &&Arc<CertifiedKey>| certified.key.choose_scheme(schemes).is_some();
+        certified.iter().find(fits).cloned()
+    }
+}
+
 impl ResolvesServerCert for FirstThatFits {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let Self(certified) = self;
-        certified
-            .iter()
-            .find(|certified| {
-                certified
-                    .key
-                    .choose_scheme(client_hello.signature_schemes())
-                    .is_some()
-            })
-            .cloned()
+        self.choose(client_hello.signature_schemes())
+    }
+}
+
+/// Chooses by the name that a client asks for.
+#[derive(Debug)]
+struct ByName(
+    /// The names in lower case, those of wildcards with their asterisk.
+    HashMap<String, FirstThatFits>,
+);
+
+impl ByName {
+    /// Reads the names of certificates: RFC 9525, Section 6.3.
+    fn new(certified: Vec<Arc<CertifiedKey>>) -> Result<Self, InvalidServerIdentity> {
+        let mut by_name = HashMap::new();
+        for certified in certified {
+            let leaf = certified.cert.first();
+            let leaf = leaf.ok_or(InvalidServerIdentity::NoCertificate)?;
+            let leaf = EndEntityCert::try_from(leaf)
+                .map_err(|_| InvalidServerIdentity::UnreadableCertificate { certificate: 1 })?;
+            for name in leaf.valid_dns_names() {
+                let FirstThatFits(all) = by_name
+                    .entry(name.to_ascii_lowercase())
+                    .or_insert_with(|| FirstThatFits(Vec::new()));
+                all.push(Arc::clone(&certified));
+            }
+        }
+        Ok(Self(by_name))
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let Self(by_name) = self;
+        let name = client_hello.server_name()?.to_ascii_lowercase();
+        let wildcard = || {
+            let (_, parent) = name.split_once('.')?;
+            by_name.get(&format!("*.{parent}"))
+        };
+        let fitting = by_name.get(&name).or_else(wildcard)?;
+        fitting.choose(client_hello.signature_schemes())
     }
 }
 

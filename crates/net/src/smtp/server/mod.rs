@@ -2,7 +2,6 @@
 
 mod conversation;
 mod memory;
-mod occupancy;
 mod rates;
 #[cfg(test)]
 mod tests;
@@ -29,6 +28,7 @@ use byrnie_smtp::ServerLimits;
 use byrnie_smtp::ServerSettings;
 use byrnie_smtp::Smtputf8;
 use byrnie_smtp::StartTls;
+use byrnie_smtp::replies;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -42,17 +42,18 @@ use tracing::info;
 use tracing::info_span;
 use tracing::warn;
 
-pub use self::occupancy::ConnectionLimits;
 pub use self::rates::ClientRates;
 pub use self::rates::Rate;
 
 use self::conversation::Conversation;
 use self::memory::Memory;
-use self::occupancy::Occupancy;
-use self::occupancy::Place;
 use self::rates::Rates;
 use crate::clock::Clock;
 use crate::current::Current;
+pub use crate::occupancy::ConnectionLimits;
+use crate::occupancy::Occupancy;
+use crate::occupancy::Place;
+use crate::occupancy::Refusal;
 use crate::tls::TlsVersion;
 
 /// What decides about mail: asked by sessions, one question at a time.
@@ -333,7 +334,7 @@ impl<M: MailService> Server<M> {
         let host = &config.host;
         self.service.admit(peer)?;
         let place = Occupancy::enter(&self.occupancy, config.connections, peer.ip());
-        let place = place.map_err(|refused| refused.reply(host))?;
+        let place = place.map_err(|refused| no_place(refused, host))?;
         let in_rate = self.rates.connect(&config.rates, peer.ip());
         in_rate.map_err(|refused| refused.reply(host))?;
         Ok(place)
@@ -470,6 +471,15 @@ enum Running {
     Yes,
     /// They end as soon as nothing is lost.
     No,
+}
+
+/// What a client is told for whom there is no place.
+fn no_place(refused: Refusal, host: &DomainName) -> Reply {
+    match refused {
+        Refusal::Full => replies::too_many_connections(host),
+        Refusal::ClientFull => replies::too_many_connections_from_you(host),
+        Refusal::NetworkFull => replies::too_many_connections_from_your_network(host),
+    }
 }
 
 /// Says so where a session came to an end that it should not have.

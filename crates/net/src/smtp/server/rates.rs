@@ -11,7 +11,7 @@ use byrnie_smtp::Reply;
 use byrnie_smtp::replies;
 use tokio::time::Instant;
 
-use super::occupancy::client;
+use crate::occupancy::client;
 
 /// How often something may happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -9,13 +9,9 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use byrnie_base::DomainName;
-use byrnie_smtp::Reply;
-use byrnie_smtp::replies;
-
 /// How many connections there are, within their bounds.
 #[derive(Debug, Default)]
-pub(super) struct Occupancy {
+pub(crate) struct Occupancy {
     /// How many there are.
     taken: Mutex<Taken>,
 }
@@ -61,12 +57,12 @@ enum Holder {
 
 impl Occupancy {
     /// How many connections there are.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.lock().in_all
     }
 
     /// Takes a place for a client, until it is dropped.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         occupancy: &Arc<Self>,
         allowed: ConnectionLimits,
         address: IpAddr,
@@ -105,7 +101,7 @@ impl Occupancy {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// There are too many connections.
     Full,
     /// There are too many connections from this client.
@@ -114,20 +110,9 @@ pub(super) enum Refusal {
     NetworkFull,
 }
 
-impl Refusal {
-    /// What the client is told.
-    pub(super) fn reply(self, host: &DomainName) -> Reply {
-        match self {
-            Self::Full => replies::too_many_connections(host),
-            Self::ClientFull => replies::too_many_connections_from_you(host),
-            Self::NetworkFull => replies::too_many_connections_from_your_network(host),
-        }
-    }
-}
-
 /// A place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where it is given back.
     occupancy: Arc<Occupancy>,
     /// Who hold it.
@@ -150,7 +135,7 @@ impl Drop for Place {
 }
 
 /// Who a client is: its address, or its IPv6 network of 64 bits, of which it holds all addresses.
-pub(super) fn client(address: IpAddr) -> IpAddr {
+pub(crate) fn client(address: IpAddr) -> IpAddr {
     cut(address, 32, 64)
 }
 
