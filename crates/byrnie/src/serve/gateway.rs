@@ -10,6 +10,7 @@ use byrnie_mta::Metrics;
 use byrnie_mta::Mta;
 use byrnie_mta::MtaParts;
 use byrnie_net::dns::Resolver;
+use byrnie_net::http::HttpServer;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
 use tokio::net::TcpListener;
@@ -53,10 +54,12 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let mut common = Common::prepare(file, life).await?;
     let listeners = listening::bind_all(&file.smtp.listen).await?;
     let smtp = listening::addresses(&listeners);
-    let monitor = Arc::new(Monitor::new(Numbers {
+    let numbers = Numbers {
         metrics: Arc::clone(&common.metrics),
         resolver: common.resolver.clone(),
-    }));
+    };
+    let monitor = HttpServer::new(Monitor::new(numbers), monitor::CONNECTIONS);
+    let monitor = Arc::new(monitor);
     let (monitoring, monitored_at) = monitoring(file, &monitor, &common.life).await?;
     common.tend_resolver().await?;
 
@@ -77,7 +80,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         butler(file, &common, &mta, reloader),
         &common.life,
     );
-    monitor.now_ready();
+    monitor.service().now_ready();
     info!(target: "byrnie::serve", %smtp, metrics = %monitored_at, "ready");
 
     // A part that ends by itself ends the whole.
@@ -142,7 +145,7 @@ async fn settle(store: &SqliteStore) {
 /// Serves the monitor, if it is to be served; says where.
 async fn monitoring(
     file: &File,
-    monitor: &Arc<Monitor<Numbers>>,
+    monitor: &Arc<HttpServer<Monitor<Numbers>>>,
     life: &Lifetime,
 ) -> Result<(Option<JoinHandle<()>>, String), Failure> {
     let MetricsListen::At(address) = file.metrics.listen else {
@@ -151,18 +154,18 @@ async fn monitoring(
     let listener = listening::bind(address).await?;
     let at = listening::addresses(slice::from_ref(&listener));
     let until = life.clone().ended();
-    let serving = monitor::serve(listener, Arc::clone(monitor), until);
+    let serving = Arc::clone(monitor).serve(listener, until);
     Ok((Some(tokio::spawn(serving)), at))
 }
 
 /// Waits for the wish that the gateway ends, and passes it on.
 async fn stop_after(
     terminated: impl Future<Output = ()>,
-    monitor: Arc<Monitor<Numbers>>,
+    monitor: Arc<HttpServer<Monitor<Numbers>>>,
     ending: Ending,
 ) -> Ending {
     terminated.await;
-    monitor.no_longer_ready();
+    monitor.service().no_longer_ready();
     info!(target: "byrnie::serve", "ending: messages and deliveries under way are finished first");
     ending.announce();
     ending
