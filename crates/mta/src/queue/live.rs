@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
+use byrnie_store::Accepted;
 use byrnie_store::DeliveryId;
 use byrnie_store::Waiting;
 use tokio::sync::oneshot;
@@ -22,6 +23,11 @@ impl QueueHandle {
     /// Of this queue.
     pub(crate) fn new(inlet: Inlet) -> Self {
         Self(inlet)
+    }
+
+    /// A message of ours is durable.
+    pub(crate) fn accept(&self, accepted: Accepted) {
+        self.0.accept(accepted);
     }
 
     /// Deliveries were made due in the store: retried or released. A next hop that was left alone
