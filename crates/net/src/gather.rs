@@ -50,6 +50,26 @@ pub struct Gatherer<R, C, F = StsFetcher<R>> {
     tlsa_port: u16,
 }
 
+/// Where mail goes next.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Destination {
+    /// The domain or the host.
+    pub domain: DomainName,
+    /// Which hosts are meant by it.
+    pub hosts: DestinationHosts,
+    /// The port that they listen at, under which their TLSA records stand.
+    pub port: u16,
+}
+
+/// Which hosts are meant by a name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum DestinationHosts {
+    /// Those that its MX records name.
+    OfMx,
+    /// The one that is called so; its MX records are not asked for.
+    Itself,
+}
+
 /// Evidence about a domain, and for how long it is worth keeping.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gathered {
@@ -89,8 +109,25 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
         rule: DomainRule,
         floor: Option<Strength>,
     ) -> Gathered {
+        let destination = Destination {
+            domain: domain.clone(),
+            hosts: DestinationHosts::OfMx,
+            port: self.tlsa_port,
+        };
+        self.gather_at(&destination, demand, rule, floor).await
+    }
+
+    /// The same for a destination that need not be where the relay's own mail goes.
+    pub async fn gather_at(
+        &self,
+        destination: &Destination,
+        demand: TlsDemand,
+        rule: DomainRule,
+        floor: Option<Strength>,
+    ) -> Gathered {
+        let domain = &destination.domain;
         let (hosts, mut sts) = tokio::join!(
-            Box::pin(self.gather_hosts(domain, rule)),
+            Box::pin(self.gather_hosts(destination, rule)),
             Box::pin(self.policies.find(domain)),
         );
         if names_no_host(&sts, &hosts.hosts)
@@ -112,13 +149,23 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
         Gathered { evidence, reuse }
     }
 
-    /// Looks up the domain's mail hosts and all that the DNS says about them.
-    async fn gather_hosts(&self, domain: &DomainName, rule: DomainRule) -> GatheredHosts {
-        let answer = self.resolver.lookup(domain, RecordType::Mx).await;
-        let mut validity = validity_of(&answer);
-        let expanded_domain = expansion(&answer);
-        let mx = mx_in(answer);
-        let dane = dane_questions(&mx, rule);
+    /// Looks up a destination's mail hosts and all that the DNS says about them.
+    async fn gather_hosts(&self, destination: &Destination, rule: DomainRule) -> GatheredHosts {
+        let Destination {
+            domain,
+            hosts,
+            port,
+        } = destination;
+        let (expanded_domain, mx, mut validity) = match hosts {
+            DestinationHosts::OfMx => {
+                let answer = self.resolver.lookup(domain, RecordType::Mx).await;
+                let validity = validity_of(&answer);
+                (expansion(&answer), mx_in(answer), validity)
+            }
+            // Whoever named the host has proven it.
+            DestinationHosts::Itself => (None, Ok(Secured::secure(MxRrset::Host)), Duration::MAX),
+        };
+        let tlsa_port = are_tlsa_records_asked_for(&mx, rule).then_some(*port);
         let hosts = match &mx {
             Ok(mx) => hosts_to_look_up(domain, &mx.value),
             Err(_) => Vec::new(),
@@ -126,7 +173,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
         let hosts = join_all(
             hosts
                 .into_iter()
-                .map(|(host, preference)| self.gather_host(host, preference, dane)),
+                .map(|(host, preference)| self.gather_host(host, preference, tlsa_port)),
         );
         let hosts = hosts
             .await
@@ -149,7 +196,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
         &self,
         host: DomainName,
         preference: u16,
-        dane: DaneQuestions,
+        tlsa_port: Option<u16>,
     ) -> (HostEvidence, Duration) {
         let (ipv4, ipv6) = tokio::join!(
             self.resolver.lookup(&host, RecordType::A),
@@ -180,8 +227,9 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
             }),
             tlsa: TlsaEvidence::NotAsked,
         };
-        if dane == DaneQuestions::Ask {
-            let (tlsa, tlsa_validity) = self.gather_tlsa(&evidence.tlsa_candidates()).await;
+        if let Some(port) = tlsa_port {
+            let candidates = evidence.tlsa_candidates();
+            let (tlsa, tlsa_validity) = self.gather_tlsa(&candidates, port).await;
             evidence.tlsa = tlsa;
             validity = validity.min(tlsa_validity);
         }
@@ -190,10 +238,10 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Gatherer<R, C, F> {
 
     /// Looks up TLSA records under all candidates at once, and takes those of the first that has
     /// some.
-    async fn gather_tlsa(&self, candidates: &[DomainName]) -> (TlsaEvidence, Duration) {
+    async fn gather_tlsa(&self, candidates: &[DomainName], port: u16) -> (TlsaEvidence, Duration) {
         let mut validity = Duration::MAX;
         // A name that has no room for the prefix has no TLSA records either.
-        let prefix = format!("_{}._tcp", self.tlsa_port);
+        let prefix = format!("_{port}._tcp");
         let owners = candidates
             .iter()
             .filter_map(|base| base.prefixed(&prefix).ok().map(|owner| (base, owner)));
@@ -239,22 +287,18 @@ struct GatheredHosts {
     validity: Duration,
 }
 
-/// Whether TLSA records would count at all.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum DaneQuestions {
-    Ask,
-    DoNotAsk,
-}
-
 /// Whether TLSA records of the hosts in an MX answer would count at all (behaviour rule 3).
-fn dane_questions(mx: &Result<Secured<MxRrset>, LookupError>, rule: DomainRule) -> DaneQuestions {
+fn are_tlsa_records_asked_for(
+    mx: &Result<Secured<MxRrset>, LookupError>,
+    rule: DomainRule,
+) -> bool {
     let mx_counts = match rule.insecure_mx {
         InsecureMx::UseTlsa => true,
         InsecureMx::NoDane => mx.as_ref().is_ok_and(Secured::is_secure),
     };
     match rule.dane {
-        DaneRule::Apply if mx_counts => DaneQuestions::Ask,
-        DaneRule::Apply | DaneRule::DangerIgnore => DaneQuestions::DoNotAsk,
+        DaneRule::Apply => mx_counts,
+        DaneRule::DangerIgnore => false,
     }
 }
 
@@ -302,7 +346,7 @@ fn mx_rrset(records: Vec<RecordData>) -> MxRrset {
 fn hosts_to_look_up(domain: &DomainName, rrset: &MxRrset) -> Vec<(DomainName, u16)> {
     let records = match rrset {
         MxRrset::Null | MxRrset::NoSuchDomain | MxRrset::Literal => return Vec::new(),
-        MxRrset::Implicit => return vec![(domain.clone(), 0)],
+        MxRrset::Implicit | MxRrset::Host => return vec![(domain.clone(), 0)],
         MxRrset::Hosts(records) => records,
     };
     let mut lowest = BTreeMap::new();
@@ -396,4 +440,4 @@ pub const REUSE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The port of SMTP relay by its standard, which counts wherever a configuration lets mail hosts
 /// listen.
-const RELAY_PORT: u16 = 25;
+pub const RELAY_PORT: u16 = 25;

@@ -52,7 +52,7 @@ pub fn decide(evidence: &Evidence) -> Decision {
                 let security = mx.security;
                 denied(evidence, security, Reason::NoSuchDomain { security })
             }
-            MxRrset::Implicit | MxRrset::Hosts(_) | MxRrset::Literal => {
+            MxRrset::Implicit | MxRrset::Hosts(_) | MxRrset::Literal | MxRrset::Host => {
                 judge_domain(evidence, &mx.value, mx.security)
             }
         },
@@ -143,7 +143,7 @@ fn judge_domain(evidence: &Evidence, rrset: &MxRrset, security: Security) -> Dec
 fn named_hosts<'a>(evidence: &'a Evidence, rrset: &'a MxRrset) -> BTreeSet<&'a DomainName> {
     match rrset {
         MxRrset::Hosts(records) => records.iter().map(|mx| &mx.host).collect(),
-        MxRrset::Implicit | MxRrset::Literal => BTreeSet::from([&evidence.domain]),
+        MxRrset::Implicit | MxRrset::Literal | MxRrset::Host => BTreeSet::from([&evidence.domain]),
         MxRrset::Null | MxRrset::NoSuchDomain => BTreeSet::new(),
     }
 }
@@ -220,7 +220,7 @@ impl<'a> Terms<'a> {
         let mx_secure = security == Security::Secure;
         let names = match rrset {
             MxRrset::Literal => HostNames::Absent,
-            MxRrset::Implicit => HostNames::Proven,
+            MxRrset::Implicit | MxRrset::Host => HostNames::Proven,
             MxRrset::Hosts(_) if mx_secure => HostNames::Proven,
             MxRrset::Hosts(_) | MxRrset::Null | MxRrset::NoSuchDomain => HostNames::Unproven,
         };
@@ -240,6 +240,7 @@ impl<'a> Terms<'a> {
             let security = mx.security;
             reasons.push(match rrset {
                 MxRrset::Literal => Reason::AddressLiteral,
+                MxRrset::Host => Reason::HostGiven,
                 MxRrset::Implicit => Reason::ImplicitMx { security },
                 MxRrset::Hosts(_) | MxRrset::Null | MxRrset::NoSuchDomain => {
                     Reason::MxAnswered { security }

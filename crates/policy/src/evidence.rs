@@ -48,6 +48,8 @@ pub enum MxRrset {
     NoSuchDomain,
     /// Nobody asked: the next hop is an address, and its host has a name for want of a better one.
     Literal,
+    /// Nobody asked: the next hop is one host, named so that its own MX records do not count.
+    Host,
 }
 
 /// One MX record.

@@ -34,6 +34,8 @@ pub enum Reason {
     },
     /// The next hop is an address, which has no name that could be proven.
     AddressLiteral,
+    /// The next hop is one host, whose own MX records do not count.
+    HostGiven,
     /// The domain says that it takes no mail.
     NullMx,
     /// The domain does not exist.
@@ -246,6 +248,9 @@ impl fmt::Display for Reason {
                 "The recipient's domain is an address, which has no name that a certificate could \
                  prove.",
             ),
+            Self::HostGiven => {
+                f.write_str("The next hop is this host itself; its MX records do not count.")
+            }
             Self::NullMx => f.write_str("The domain says that it takes no mail (null MX)."),
             Self::NoSuchDomain { security } => write!(
                 f,
@@ -431,6 +436,7 @@ impl Reason {
             Self::MxAnswered { .. }
             | Self::ImplicitMx { .. }
             | Self::AddressLiteral
+            | Self::HostGiven
             | Self::HostsLeftOut { .. }
             | Self::StsOff
             | Self::StsAbsent

@@ -8,6 +8,8 @@ use byrnie_base::Security;
 use byrnie_net::dns::Answer;
 use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
+use byrnie_net::gather::Destination;
+use byrnie_net::gather::DestinationHosts;
 use byrnie_net::gather::MX_HOSTS_MAX;
 use byrnie_net::gather::REUSE_MAX;
 use byrnie_policy::DaneRule;
@@ -15,6 +17,7 @@ use byrnie_policy::DomainRule;
 use byrnie_policy::InsecureMx;
 use byrnie_policy::MxRrset;
 use byrnie_policy::TlsaEvidence;
+use byrnie_smtp::TlsDemand;
 
 use crate::world::TTL;
 use crate::world::World;
@@ -104,6 +107,28 @@ async fn tlsa_records_are_those_of_the_port_that_was_agreed_on() {
     let answer = tlsa(Security::Secure);
     world.dns.set(owner, RecordType::Tlsa, answer);
     assert_found(&tlsa_evidence(&world).await, "mx.example.org");
+}
+
+/// The world panics at a question for MX records, which it has no answer for.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_named_itself_is_asked_for_no_mx_records() {
+    let world = World::new();
+    world.dns.host("example.org", Security::Secure);
+    world.dns.txt("example.org", &[]);
+    let answer = tlsa(Security::Secure);
+    world
+        .dns
+        .set("_465._tcp.example.org", RecordType::Tlsa, answer);
+    let destination = Destination {
+        domain: name("example.org"),
+        hosts: DestinationHosts::Itself,
+        port: 465,
+    };
+    let (demand, rule) = (TlsDemand::None, DomainRule::default());
+    let gathering = world.gatherer.gather_at(&destination, demand, rule, None);
+    let evidence = gathering.await.evidence;
+    assert_eq!(evidence.mx, Ok(Secured::secure(MxRrset::Host)));
+    assert_found(&evidence.hosts[0].tlsa, "example.org");
 }
 
 #[tokio::test(start_paused = true)]

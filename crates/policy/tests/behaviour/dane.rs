@@ -239,6 +239,20 @@ fn rule_17_a_secure_alias_into_an_unsigned_zone_counts_at_the_original_name() {
 }
 
 #[test]
+fn a_host_that_is_named_itself_needs_no_mx_records() {
+    let mut evidence = answered(Ok(Secured::secure(MxRrset::Host)));
+    evidence.hosts = vec![dane_host(0, "example.org", &[GOOD])];
+    assert_snapshot!(explain(&evidence), @r#"
+    example.org: dane
+      The next hop is this host itself; its MX records do not count.
+      The domain has no MTA-STS policy.
+      0 example.org: DANE
+        at 192.0.2.1
+        Signed TLSA records stand at example.org: 3 1 1 00000000000000000000000000000000000000000000000000000000000000aa.
+    "#);
+}
+
+#[test]
 fn rule_19_a_domain_without_mx_is_its_own_host() {
     let mut evidence = answered(Ok(Secured::secure(MxRrset::Implicit)));
     evidence.hosts = vec![dane_host(0, "example.org", &[GOOD])];

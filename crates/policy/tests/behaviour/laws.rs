@@ -341,6 +341,7 @@ fn mx_kind() -> impl Strategy<Value = Result<Secured<Option<MxRrset>>, byrnie_ba
         8 => secured(Just(None)).prop_map(Ok),
         2 => secured(Just(Some(MxRrset::Implicit))).prop_map(Ok),
         1 => secured(Just(Some(MxRrset::Literal))).prop_map(Ok),
+        1 => secured(Just(Some(MxRrset::Host))).prop_map(Ok),
         1 => secured(select(vec![Some(MxRrset::Null), Some(MxRrset::NoSuchDomain)])).prop_map(Ok),
         1 => select(vec![bogus(), failed()]).prop_map(Err),
     ]
