@@ -3,10 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use byrnie_net::clock::Clock;
 use byrnie_net::current::Current;
 use byrnie_net::dns::Resolve;
+use byrnie_net::gather::Destination;
 use byrnie_net::gather::Gatherer;
 use byrnie_net::sts::StsFetcher;
 use byrnie_net::sts::StsPolicies;
@@ -17,9 +20,11 @@ use crate::Route;
 use crate::Rules;
 use crate::StartError;
 use crate::StoredPolicies;
+use crate::judge::Considered;
 use crate::judge::Judge;
 use crate::judge::Ruled;
 use crate::policy_cache;
+use crate::policyd::Consider;
 
 /// How decisions are come to.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub struct Decider<R, S> {
     pub(crate) judge: Arc<Judge<R, StoredPolicies<S>, StsFetcher<R>>>,
     policies: Arc<StsPolicies<R, StoredPolicies<S>, StsFetcher<R>>>,
     ruled: Arc<Current<Ruled>>,
+    /// How often the rules were replaced.
+    edition: AtomicU64,
 }
 
 impl<R: Resolve, S: StsRecords> Decider<R, S> {
@@ -79,17 +86,29 @@ impl<R: Resolve, S: StsRecords> Decider<R, S> {
             judge: Arc::new(Judge::new(gatherer, Arc::clone(&ruled))),
             policies,
             ruled,
+            edition: AtomicU64::new(0),
         })
     }
 
     /// From now on these rules count, and everything is decided anew.
     pub fn set_rules(&self, rules: Rules) {
         self.ruled.replace(Ruled::new(rules));
+        self.edition.fetch_add(1, Ordering::Release);
     }
 
     /// Renews policies ahead of their end, until `shutdown`.
     pub async fn refresh_policies(&self, shutdown: impl Future<Output = ()>) {
         policy_cache::refresh(&self.policies, shutdown).await;
+    }
+}
+
+impl<R: Resolve, S: StsRecords> Consider for Decider<R, S> {
+    async fn consider(&self, destination: &Destination) -> Arc<Considered> {
+        self.judge.consider(destination).await
+    }
+
+    fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 }
 

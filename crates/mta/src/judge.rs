@@ -9,10 +9,12 @@ use byrnie_base::MailDomain;
 use byrnie_base::Secured;
 use byrnie_net::current::Current;
 use byrnie_net::dns::Resolve;
+use byrnie_net::gather::Destination;
 use byrnie_net::gather::Gathered;
 use byrnie_net::gather::Gatherer;
 use byrnie_net::sts::FetchPolicy;
 use byrnie_net::sts::PolicyCache;
+use byrnie_policy::Decision;
 use byrnie_policy::DomainRule;
 use byrnie_policy::Evidence;
 use byrnie_policy::HostEvidence;
@@ -20,6 +22,8 @@ use byrnie_policy::MxRrset;
 use byrnie_policy::StsEvidence;
 use byrnie_policy::TlsaEvidence;
 use byrnie_policy::decide;
+use byrnie_smtp::TlsDemand;
+use tokio::time::Instant;
 
 use crate::Rules;
 use crate::delivery::Decide;
@@ -41,6 +45,21 @@ pub(crate) struct Ruled {
     rules: Rules,
     /// What was decided just now, and what is being found out.
     shared: Sharing<(MailDomain, Terms), Ruling>,
+    /// The same for other MTAs.
+    considered: Sharing<Destination, Considered>,
+}
+
+/// What another MTA is told about a destination rests upon this.
+#[derive(Clone, Debug)]
+pub struct Considered {
+    /// What is known.
+    pub evidence: Evidence,
+    /// What follows from it.
+    pub decision: Decision,
+    /// How long the shortest-lived answer in the evidence stays true; zero if a lookup failed.
+    pub reuse: Duration,
+    /// When that was found out.
+    pub at: Instant,
 }
 
 impl Ruled {
@@ -49,6 +68,7 @@ impl Ruled {
         Self {
             rules,
             shared: Sharing::new(),
+            considered: Sharing::new(),
         }
     }
 }
@@ -57,6 +77,28 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Judge<R, C, F> {
     /// A judge who goes by these rules, also when they change.
     pub(crate) fn new(gatherer: Gatherer<R, C, F>, ruled: Arc<Current<Ruled>>) -> Self {
         Self { gatherer, ruled }
+    }
+
+    /// Decides about a destination that the relay's own mail need not go to, for mail that demands nothing.
+    pub(crate) async fn consider(&self, destination: &Destination) -> Arc<Considered> {
+        let Ruled {
+            rules, considered, ..
+        } = &*self.ruled.get();
+        let find = || async {
+            let rule = rules.for_domain(&destination.domain);
+            let gathering = self
+                .gatherer
+                .gather_at(destination, TlsDemand::None, rule, None);
+            let Gathered { evidence, reuse } = Box::pin(gathering).await;
+            let found = Considered {
+                decision: decide(&evidence),
+                evidence,
+                reuse,
+                at: Instant::now(),
+            };
+            (found, reuse.min(SHARED_MAX))
+        };
+        considered.get(destination.clone(), find).await
     }
 
     /// Gathers evidence, and says for how long it may be used again.
@@ -80,7 +122,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Judge<R, C, F> {
 
 impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Decide for Judge<R, C, F> {
     async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
-        let Ruled { rules, shared } = &*self.ruled.get();
+        let Ruled { rules, shared, .. } = &*self.ruled.get();
         let find = || async {
             let gathered = self.gather(rules, next_hop, terms).await;
             let ruling = Ruling::new(decide(&gathered.evidence));

@@ -21,6 +21,7 @@ mod metrics;
 mod network;
 mod outbox;
 mod policy_cache;
+pub mod policyd;
 mod queue;
 mod route;
 mod rules;

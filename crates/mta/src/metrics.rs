@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::policyd::Counts;
 use crate::words;
 
 /// Every counter of the mail transfer agent, and the registry that knows their names.
@@ -41,6 +42,8 @@ pub struct Metrics {
     anchor_refreshes: Family<ResultLabel, Counter>,
     dead_anchors: Gauge,
     negative_anchors: Gauge,
+    /// Of the policy daemon.
+    pub(crate) policyd: Counts,
 }
 
 /// What was done since the start; from two of them a rate is made.
@@ -86,6 +89,7 @@ impl Metrics {
             anchor_refreshes: Family::default(),
             dead_anchors: Gauge::default(),
             negative_anchors: Gauge::default(),
+            policyd: Counts::default(),
         };
         metrics.register();
         metrics
@@ -307,6 +311,7 @@ impl Metrics {
             self.dns_upstream_queries.clone(),
         );
         self.register_anchors();
+        self.policyd.register(&mut self.registry);
     }
 
     /// Tells the registry the names of what is counted about trust anchors.
