@@ -11,9 +11,11 @@
 //! | 3 reporting policy | [`TlsrptRecord`] |
 //! | 4.3 result types | [`ResultType`] |
 //! | 4.4 JSON report schema | [`Report`] |
+//! | 5 report delivery, at the other end | [`reading`] |
 //!
 //! [RFC 8460]: https://www.rfc-editor.org/rfc/rfc8460
 
+pub mod reading;
 mod record;
 mod report;
 mod result_type;

@@ -51,6 +51,7 @@ use byrnie_smtp::StartTls;
 use byrnie_smtp::TlsDemand;
 use byrnie_smtp::Transaction;
 use byrnie_smtp::replies;
+use byrnie_tlsrpt::reading;
 pub use dnssec::dnssec_denial;
 pub use dnssec::dnssec_drawing;
 pub use dnssec::dnssec_message;
@@ -140,6 +141,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "tlsa_wire",
         run: tlsa_wire,
+    },
+    Target {
+        name: "tlsrpt_report",
+        run: tlsrpt_report,
     },
     Target {
         name: "trust_anchor_state",
@@ -395,6 +400,27 @@ pub fn smtp_server_session(input: &[u8]) {
 pub fn sts_policy(input: &[u8]) {
     if let Ok(policy) = Policy::parse(input) {
         assert_eq!(policy.to_string().parse().as_ref(), Ok(&policy));
+    }
+}
+
+/// A report of TLSRPT, as mail, JSON or gzip.
+pub fn tlsrpt_report(input: &[u8]) {
+    let now = UnixTime(1_775_174_400);
+    let readings = reading::read(input, now);
+    assert!(!readings.is_empty() && readings.len() <= reading::REPORTS_PER_MAIL_MAX);
+    for read in readings.into_iter().flatten() {
+        let policies = &read.report.policies;
+        assert!(policies.len() <= reading::POLICIES_MAX);
+        let details = policies.iter().flat_map(|policy| &policy.failure_details);
+        let counts: Vec<u64> = details.map(|it| it.failed_session_count).collect();
+        assert!(counts.len() <= reading::DETAILS_MAX);
+        assert!(counts.iter().all(|count| *count <= reading::COUNT_MAX));
+        // What is kept says the same.
+        let Some(Ok(again)) = reading::read(&read.original, now).pop() else {
+            panic!("the original cannot be read");
+        };
+        assert_eq!(again.report.policies.len(), policies.len());
+        assert_eq!(again.report.date_range, read.report.date_range);
     }
 }
 
