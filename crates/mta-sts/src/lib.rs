@@ -13,6 +13,7 @@
 //! | 3.2 MTA-STS policies | [`Policy`] |
 //! | 3.3 HTTPS policy fetching | [`policy_host`], [`POLICY_PATH`] |
 //! | 4.1 policy application, MX host validation | [`MxPattern`] |
+//! | 3.1 and 3.2, what we publish ourselves | [`Published`] |
 //! | 5.1 and 10.2: when to fetch, what to keep | [`CachedPolicy`], [`plan`] |
 //!
 //! [RFC 8461]: https://www.rfc-editor.org/rfc/rfc8461
@@ -20,6 +21,7 @@
 mod cache;
 mod mx_pattern;
 mod policy;
+mod publish;
 mod record;
 
 pub use cache::CachedPolicy;
@@ -35,6 +37,7 @@ pub use policy::Mode;
 pub use policy::POLICY_OCTETS_MAX;
 pub use policy::Policy;
 pub use policy::PolicyError;
+pub use publish::Published;
 pub use record::InvalidPolicyId;
 pub use record::PolicyId;
 pub use record::RecordError;
