@@ -89,5 +89,7 @@ pub use sqlite::Flushes;
 pub use sqlite::SpoolBounds;
 pub use sqlite::SqliteOptions;
 pub use sqlite::SqliteStore;
+pub use sts::PublishedPolicies;
+pub use sts::PublishedSts;
 pub use sts::StsRecord;
 pub use sts::StsRecords;

@@ -49,3 +49,29 @@ pub trait StsRecords: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<StsRecord>, StoreError>> + Send;
 }
+
+/// A policy of our own as it was published last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PublishedSts {
+    /// The policy domain.
+    pub domain: DomainName,
+    /// How often the operator had senders fetch the same text anew.
+    pub edition: u64,
+    /// The policy file.
+    pub text: String,
+}
+
+/// Keeps what was published over a restart.
+pub trait PublishedPolicies: Send + Sync + 'static {
+    /// What was last published for a domain.
+    fn published_sts(
+        &self,
+        domain: &DomainName,
+    ) -> impl Future<Output = Result<Option<PublishedSts>, StoreError>> + Send;
+
+    /// Keeps what is published now in the place of what was there.
+    fn put_published_sts(
+        &self,
+        published: PublishedSts,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,4 +1,4 @@
--- What version 4 adds: TLS reports (RFC 8460).
+-- What version 4 adds: TLS reports (RFC 8460), and MTA-STS policies of our own.
 
 -- Sessions, counted. A row belongs to no report until one is drawn up; what is counted for the same day
 -- after that goes into another.
@@ -36,3 +36,10 @@ CREATE TABLE tlsrpt_outgoing (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX tlsrpt_outgoing_due ON tlsrpt_outgoing (due_at) WHERE state = 0;
+
+-- Policies that were published, as they were last: RFC 8461.
+CREATE TABLE sts_published (
+    domain  TEXT    NOT NULL PRIMARY KEY,
+    edition INTEGER NOT NULL,           -- how often the same text was published anew
+    text    TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;

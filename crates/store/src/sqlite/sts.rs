@@ -10,6 +10,8 @@ use rusqlite::params;
 use super::SqliteStore;
 use super::failure;
 use super::time;
+use crate::PublishedPolicies;
+use crate::PublishedSts;
 use crate::StoreError;
 use crate::StsRecord;
 use crate::StsRecords;
@@ -78,6 +80,47 @@ impl StsRecords for SqliteStore {
                     .map_err(|error| failure(&error))?;
                 rows.map(|row| row.map_err(|error| failure(&error)).flatten())
                     .collect()
+            })
+            .await
+    }
+}
+
+impl PublishedPolicies for SqliteStore {
+    async fn published_sts(&self, domain: &DomainName) -> Result<Option<PublishedSts>, StoreError> {
+        let domain = domain.clone();
+        self.workers
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT edition, text FROM sts_published WHERE domain = ?1")
+                    .and_then(|mut statement| {
+                        statement
+                            .query_row([domain.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                            .optional()
+                    })
+                    .map_err(|error| failure(&error))
+                    .map(|row| {
+                        row.map(|(edition, text): (i64, String)| PublishedSts {
+                            domain,
+                            edition: edition.unsigned_abs(),
+                            text,
+                        })
+                    })
+            })
+            .await
+    }
+
+    async fn put_published_sts(&self, published: PublishedSts) -> Result<(), StoreError> {
+        let edition = i64::try_from(published.edition).unwrap_or(i64::MAX);
+        self.workers
+            .write(move |writing| {
+                let domain = published.domain.as_str();
+                writing
+                    .run(
+                        "INSERT OR REPLACE INTO sts_published (domain, edition, text)
+                         VALUES (?1, ?2, ?3)",
+                        params![domain, edition, published.text],
+                    )
+                    .map(|_| ())
             })
             .await
     }

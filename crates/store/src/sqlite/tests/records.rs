@@ -12,12 +12,15 @@ use super::whole;
 use crate::AnchorRecord;
 use crate::AnchorRecords;
 use crate::Circumstances;
+use crate::PublishedPolicies;
+use crate::PublishedSts;
 use crate::QueueCommands;
 use crate::Spool;
 use crate::SpoolBounds;
 use crate::StoreError;
 use crate::StsRecord;
 use crate::StsRecords;
+use byrnie_base::DomainName;
 use byrnie_base::UnixTime;
 
 #[tokio::test]
@@ -229,4 +232,26 @@ pub(super) fn sts_record(name: &str, fetched_at: UnixTime) -> StsRecord {
         body: String::from("version: STSv1\n"),
         fetched_at,
     }
+}
+
+#[tokio::test]
+async fn what_was_published_last_survives_a_crash() {
+    let spool = TestSpool::new();
+    let domain: DomainName = "a.example".parse().unwrap();
+    assert_eq!(spool.store.published_sts(&domain).await, Ok(None));
+    let published = |edition| PublishedSts {
+        domain: domain.clone(),
+        edition,
+        text: String::from("version: STSv1\n"),
+    };
+    for edition in [0, 1] {
+        spool
+            .store
+            .put_published_sts(published(edition))
+            .await
+            .unwrap();
+    }
+    let spool = spool.crash();
+    let kept = spool.store.published_sts(&domain).await;
+    assert_eq!(kept, Ok(Some(published(1))));
 }
