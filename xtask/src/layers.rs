@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "base", "mta-sts", "net", "policy", "smtp", "store", "tlsrpt",
         ],
     ),
+    ("web", &["base", "mta-sts", "net"]),
     // beside them: the miniature internet, which knows the product only as a program to start
     ("lab", &["base"]),
     // and the comparison with unbound, which nothing depends upon
@@ -38,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "byrnie",
         &[
             "base", "dane", "lab", "mta", "mta-sts", "net", "policy", "smtp", "store", "tlsrpt",
+            "web",
         ],
     ),
 ];
