@@ -9,17 +9,29 @@
 //! | RFC 8460 section | here |
 //! |---|---|
 //! | 3 reporting policy | [`TlsrptRecord`] |
+//! | 4.1 reports of a day | [`Day`], [`Counts`] |
 //! | 4.3 result types | [`ResultType`] |
 //! | 4.4 JSON report schema | [`Report`] |
 //! | 5 report delivery, at the other end | [`reading`] |
 //!
 //! [RFC 8460]: https://www.rfc-editor.org/rfc/rfc8460
 
+mod aggregate;
 pub mod reading;
 mod record;
 mod report;
 mod result_type;
 
+pub use aggregate::Counted;
+pub use aggregate::Counts;
+pub use aggregate::Day;
+pub use aggregate::ENTRIES_MAX;
+pub use aggregate::Entry;
+pub use aggregate::FAILURES_REPORTED_MAX;
+pub use aggregate::InvalidDay;
+pub use aggregate::SessionOutcome;
+pub use aggregate::SessionResult;
+pub use aggregate::policy_reports;
 pub use record::DESTINATIONS_MAX;
 pub use record::Destination;
 pub use record::RecordError;

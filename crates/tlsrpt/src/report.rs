@@ -7,6 +7,7 @@ use byrnie_base::UnixTime;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use serde::Deserialize;
 use serde::Serialize;
 use serde::Serializer;
 
@@ -59,23 +60,25 @@ pub struct PolicyReport {
 }
 
 /// The policy that a sender applied.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PolicyDescription {
     /// Of what kind it is.
     pub policy_type: PolicyType,
     /// The TLSA records, or the lines of the policy file.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policy_string: Vec<String>,
     /// Whose policy it is.
     pub policy_domain: String,
     /// The patterns of an MTA-STS policy.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mx_host: Vec<String>,
 }
 
 /// The kinds of policies: RFC 8460, Section 4.4.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyType {
     /// TLSA records.
@@ -110,7 +113,7 @@ pub struct Summary {
 }
 
 /// Sessions that failed in the same way.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailureDetails {
     /// In which way.
@@ -135,6 +138,23 @@ pub struct FailureDetails {
     /// What the sender's software calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason_code: Option<String>,
+}
+
+impl FailureDetails {
+    /// Sessions that failed in a way of which no more is known.
+    #[must_use]
+    pub fn of_type(result_type: ResultType) -> Self {
+        Self {
+            result_type,
+            sending_mta_ip: None,
+            receiving_mx_hostname: None,
+            receiving_mx_helo: None,
+            receiving_ip: None,
+            failed_session_count: 0,
+            additional_information: None,
+            failure_reason_code: None,
+        }
+    }
 }
 
 /// Writes a time as RFC 3339 has it, in UTC.
