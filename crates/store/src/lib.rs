@@ -13,9 +13,10 @@
 //! | [`QueueCommands`] | what people do with the queue, while the daemon runs or not |
 //! | [`StsRecords`] | MTA-STS policies that survive a restart |
 //! | [`AnchorRecords`] | trust anchors as their zones have changed them |
+//! | [`OutgoingReports`] | TLS reports on their way, and what they are drawn up from |
 //! | [`Incoming`] | a message on its way in, in bounded pieces |
 //! | [`Accepted`] | a message that is durable, ready to be tried |
-//! | [`SqliteStore`] | all four in one SQLite database |
+//! | [`SqliteStore`] | all of it in one SQLite database |
 //!
 //! ```text
 //!            insert            finish: some remain           finish: nothing left
@@ -33,6 +34,7 @@ mod command;
 mod delivery;
 mod error;
 mod message;
+mod outgoing;
 mod queue_id;
 mod receipt;
 mod spool;
@@ -75,6 +77,15 @@ pub use message::Incoming;
 pub use message::NewDelivery;
 pub use message::NewMessage;
 pub use message::SPILL_OCTETS;
+pub use outgoing::OutgoingEnd;
+pub use outgoing::OutgoingReport;
+pub use outgoing::OutgoingReports;
+pub use outgoing::OutgoingState;
+pub use outgoing::REPORT_LIFETIME;
+pub use outgoing::RESULTS_MAX;
+pub use outgoing::ReportNumber;
+pub use outgoing::ResultBatch;
+pub use outgoing::ResultRow;
 pub use queue_id::InvalidQueueId;
 pub use queue_id::QueueId;
 pub use receipt::AttemptOutcome;

@@ -5,6 +5,7 @@ mod backup;
 mod commands;
 mod finish;
 mod migrate;
+mod outgoing;
 mod receipts;
 mod rows;
 mod spool;

@@ -3,21 +3,25 @@
 -- Sessions, counted. A row belongs to no report until one is drawn up; what is counted for the same day
 -- after that goes into another.
 CREATE TABLE tlsrpt_results (
+    report  INTEGER NOT NULL,           -- 0 until a report is drawn up
     day     INTEGER NOT NULL,           -- days since 1970, of UTC
     domain  TEXT    NOT NULL,           -- whom reports are for
-    report  INTEGER NOT NULL,           -- 0 until a report is drawn up
-    id      INTEGER NOT NULL,           -- the checksum of policy, outcome and failure
+    id      INTEGER NOT NULL,           -- the checksum of the next three
     policy  TEXT    NOT NULL,           -- JSON
     outcome INTEGER NOT NULL,           -- 0 sessions that succeeded, 1 that failed, 2 in how many `failure` was met
     failure TEXT    NOT NULL,           -- JSON; empty unless outcome is 2
     count   INTEGER NOT NULL,
-    PRIMARY KEY (day, domain, report, id)
+    PRIMARY KEY (report, day, domain, id)
 ) STRICT, WITHOUT ROWID;
 
--- The batch of counts that was added last, so that none is added twice.
-CREATE TABLE tlsrpt_batch (
-    last INTEGER NOT NULL
+-- One row: the batch of counts that was added last, so that none is added twice, and how many rows there
+-- are above.
+CREATE TABLE tlsrpt_counting (
+    last_batch INTEGER NOT NULL,
+    results    INTEGER NOT NULL
 ) STRICT;
+
+INSERT INTO tlsrpt_counting (last_batch, results) VALUES (0, 0);
 
 -- One row for each report whose destinations are still to be found out, then one for each destination.
 CREATE TABLE tlsrpt_outgoing (
@@ -36,6 +40,8 @@ CREATE TABLE tlsrpt_outgoing (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX tlsrpt_outgoing_due ON tlsrpt_outgoing (due_at) WHERE state = 0;
+
+CREATE INDEX tlsrpt_outgoing_changed ON tlsrpt_outgoing (changed_at);
 
 -- Policies that were published, as they were last: RFC 8461.
 CREATE TABLE sts_published (

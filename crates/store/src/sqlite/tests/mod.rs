@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod migration;
 mod model;
+mod outgoing;
 mod records;
 
 use std::fs;
