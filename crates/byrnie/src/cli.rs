@@ -11,6 +11,7 @@ use byrnie_base::Mailbox;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueEnum;
 
 use crate::config::DEFAULT_PATH;
 use crate::config::Span;
@@ -112,10 +113,20 @@ pub(crate) struct ResolveArgs {
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
+    /// Run one service alone, without taking or sending mail
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) only: Option<Only>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) resolve: ResolveArgs,
+}
+
+/// A service that can be run alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Only {
+    /// Telling other mail servers how mail to a domain must go (`[policyd]`)
+    Policyd,
 }
 
 /// Arguments of `top`.

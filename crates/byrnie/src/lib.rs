@@ -12,6 +12,7 @@ mod kept_anchors;
 mod known_policies;
 mod log;
 mod output;
+mod policy_report;
 mod progress;
 mod resolving;
 mod rules;

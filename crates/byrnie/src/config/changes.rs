@@ -155,6 +155,12 @@ mod tests {
             &["queue.max_receipts", "queue.max_size"],
             &["queue.max_handover_size"],
         );
+        check(
+            "",
+            "[policyd]\nhttp = [\"127.0.0.1:8460\"]",
+            &[],
+            &["policyd.http"],
+        );
         let certificate = "[smtp]\ntls_certificate_file = \"c\"\ntls_key_file = \"k\"";
         let keys = [
             "smtp.tls_certificate_file",

@@ -241,6 +241,10 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             "delivery.max_connections_per_network",
             wide(delivery.max_connections_per_network),
         ),
+        (
+            "policyd.max_connections",
+            wide(file.policyd.max_connections),
+        ),
         ("queue.max_messages", file.queue.max_messages),
         ("queue.max_size", file.queue.max_size.0),
     ];

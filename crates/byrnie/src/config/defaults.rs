@@ -151,6 +151,9 @@ pub(crate) const MAX_RECEIPTS: u64 = 1_000_000;
 /// `queue.receipt_lifetime`: long enough for "did my mail arrive last month?".
 pub(crate) const RECEIPT_LIFETIME: Span = hours(30 * 24);
 
+/// `policyd.max_connections`: each of Postfix's delivery processes keeps one.
+pub(crate) const MAX_POLICYD_CONNECTIONS: usize = 12_000;
+
 /// `log.level`: what a postmaster wants to read.
 pub(crate) fn log_level() -> String {
     String::from("info")

@@ -15,6 +15,7 @@ use serde::Serializer;
 use serde::de;
 
 use super::defaults;
+use super::text::Listen;
 use super::text::Moment;
 use super::text::NetworkText;
 use super::text::RateText;
@@ -52,6 +53,9 @@ pub(crate) struct File {
     /// The local port for monitoring.
     #[serde(default)]
     pub(crate) metrics: Metrics,
+    /// Answering other mail servers.
+    #[serde(default)]
+    pub(crate) policyd: Policyd,
     /// What the operator demands of recipient domains.
     #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<Rule>,
@@ -469,6 +473,38 @@ impl<'de> Deserialize<'de> for MetricsListen {
         text.parse().map(Self::At).map_err(|_| {
             de::Error::custom("neither \"off\" nor an address with a port such as \"[::1]:9465\"")
         })
+    }
+}
+
+/// `[policyd]`: telling other mail servers how mail to a domain must go.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Policyd {
+    /// Where Postfix asks, by its socketmap protocol.
+    pub(crate) socketmap: Vec<Listen>,
+    /// Where Exim asks, line by line.
+    pub(crate) exim: Vec<Listen>,
+    /// Where others ask, for JSON over HTTP.
+    pub(crate) http: Vec<SocketAddr>,
+    /// The most connections at once of Postfix and Exim together.
+    pub(crate) max_connections: usize,
+}
+
+impl Policyd {
+    /// Whether anybody is to be answered.
+    pub(crate) fn is_on(&self) -> bool {
+        !(self.socketmap.is_empty() && self.exim.is_empty() && self.http.is_empty())
+    }
+}
+
+impl Default for Policyd {
+    fn default() -> Self {
+        Self {
+            socketmap: Vec::new(),
+            exim: Vec::new(),
+            http: Vec::new(),
+            max_connections: defaults::MAX_POLICYD_CONNECTIONS,
+        }
     }
 }
 

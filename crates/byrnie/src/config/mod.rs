@@ -31,6 +31,7 @@ pub(crate) use file::LogFormat;
 pub(crate) use file::MetricsListen;
 pub(crate) use file::Rule;
 pub(crate) use file::RuleDomain;
+pub(crate) use text::Listen;
 pub(crate) use text::Span;
 
 /// Where the configuration is looked for when no `--config` is given.

@@ -1,6 +1,8 @@
 //! How durations, sizes and networks are written in the configuration.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -190,6 +192,37 @@ impl fmt::Display for SmartHostText {
     }
 }
 
+/// Where to listen: `"127.0.0.1:8461"`, or `"unix:/run/byrnie/policyd.sock"` with a path from the root.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Listen {
+    /// At an address.
+    At(SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let path = text.strip_prefix("unix:").map(PathBuf::from);
+        match path {
+            Some(path) if path.is_absolute() => Ok(Self::Unix(path)),
+            Some(_) => Err(InvalidText::Listen),
+            None => text.parse().map(Self::At).map_err(|_| InvalidText::Listen),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A point in time such as `"2026-12-01T00:00:00Z"` or `"2026-12-01T08:00+01:00"`: RFC 3339.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Moment(pub(crate) UnixTime);
@@ -220,6 +253,8 @@ pub(crate) enum InvalidText {
     Duration,
     /// More than a year.
     DurationTooLong,
+    /// Neither an address with a port nor a path.
+    Listen,
     /// Not a date and a time with an offset from UTC.
     Moment,
     /// Neither an address nor an address with a prefix length.
@@ -237,6 +272,9 @@ impl fmt::Display for InvalidText {
         f.write_str(match self {
             Self::Duration => "not a duration: write numbers with units such as \"90s\" or \"5m\"",
             Self::DurationTooLong => "the duration is longer than a year",
+            Self::Listen => {
+                "not a place to listen: write it like \"127.0.0.1:8461\" or \"unix:/run/byrnie/x.sock\""
+            }
             Self::Moment => "not a point in time: write it like \"2026-12-01T00:00:00Z\"",
             Self::Network => "not a network: write it like \"192.0.2.0/24\" or \"2001:db8::/32\"",
             Self::Rate => "not a rate: write \"off\", or how many in which time such as \"600/1m\"",
@@ -277,7 +315,15 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(Span, RateText, Size, NetworkText, SmartHostText, Moment);
+serde_as_text!(
+    Span,
+    RateText,
+    Size,
+    NetworkText,
+    SmartHostText,
+    Listen,
+    Moment
+);
 
 #[cfg(test)]
 mod tests {
@@ -339,6 +385,23 @@ mod tests {
             "1950-01-01T00:00:00Z",
         ] {
             check::<Moment>(bad, Err(InvalidText::Moment));
+        }
+    }
+
+    #[test]
+    fn a_place_to_listen_is_an_address_or_a_path_from_the_root() {
+        check::<Listen>("127.0.0.1:8461", Ok("127.0.0.1:8461"));
+        check::<Listen>("[::1]:8461", Ok("[::1]:8461"));
+        check::<Listen>("unix:/run/b.sock", Ok("unix:/run/b.sock"));
+        for bad in [
+            "",
+            "8461",
+            "localhost:8461",
+            "unix:",
+            "unix:b.sock",
+            "/run/b.sock",
+        ] {
+            check::<Listen>(bad, Err(InvalidText::Listen));
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use byrnie_base::MailDomain;
 use byrnie_mta::Live;
 use byrnie_mta::Loading;
+use byrnie_mta::MtaControl;
 use byrnie_mta::QueueHandle;
 use byrnie_mta::StoreHealth;
 use byrnie_mta::scheduler::LaneView;
@@ -40,6 +41,8 @@ pub(super) struct Butler {
     pub(super) store: Arc<SqliteStore>,
     /// Where that lies.
     pub(super) options: SqliteOptions,
+    /// What takes it in.
+    pub(super) control: MtaControl,
     /// What sends it.
     pub(super) queue: QueueHandle,
     /// Where deliveries are changed.
@@ -71,7 +74,7 @@ impl Obey for Butler {
 }
 
 /// What is sent back.
-fn answer(value: &impl Serialize) -> Result<Value, Failure> {
+pub(super) fn answer(value: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(value).map_err(|error| Failure::runtime(error.to_string()))
 }
 
@@ -115,7 +118,7 @@ impl Butler {
             done: self.history.done(&live),
             recent: self.history.recent(&live),
             disk: self.disk(),
-            sessions: number(self.reloader.control.sessions()),
+            sessions: number(self.control.sessions()),
             destinations: live.lanes.iter().map(destination).collect(),
             active: active.collect(),
             spots,

@@ -7,6 +7,8 @@ use rustix::process::getrlimit;
 use rustix::process::setrlimit;
 use tracing::warn;
 
+use super::policyd;
+use crate::cli::Only;
 use crate::config::File;
 use crate::failure::Failure;
 
@@ -14,10 +16,13 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// The clients alone do not fit: byrnie would take connections and then fail to store their mail.
-pub(super) fn make_room(file: &File) -> Result<(), Failure> {
+pub(super) fn make_room(file: &File, only: Option<Only>) -> Result<(), Failure> {
     let hard = raise();
-    let clients = u64::try_from(file.smtp.max_connections).unwrap_or(u64::MAX);
-    match judge(hard, clients, outbound(file)) {
+    let (clients, outbound) = match only {
+        None => (clients(file, file.smtp.max_connections), outbound(file)),
+        Some(Only::Policyd) => (clients(file, 0), 0),
+    };
+    match judge(hard, clients, outbound) {
         Room::Enough => Ok(()),
         Room::Scarce { needed } => {
             warn!(
@@ -38,7 +43,8 @@ pub(super) fn make_room(file: &File) -> Result<(), Failure> {
 
 /// What helps.
 const HINT: &str = "raise `LimitNOFILE=` in the systemd unit (`ulimit -Hn` in a shell), or lower \
-                    `smtp.max_connections` or `delivery.max_slow_deliveries`";
+                    `smtp.max_connections`, `policyd.max_connections` or \
+                    `delivery.max_slow_deliveries`";
 
 /// Raises the limit to the highest that is allowed; says what it is.
 fn raise() -> u64 {
@@ -52,6 +58,12 @@ fn raise() -> u64 {
         Ok(()) => highest,
         Err(_) => limit.current.unwrap_or(highest),
     }
+}
+
+/// The clients that there may be, with those that hand mail over.
+fn clients(file: &File, smtp: usize) -> u64 {
+    let clients = smtp.saturating_add(policyd::clients(file));
+    u64::try_from(clients).unwrap_or(u64::MAX)
 }
 
 /// The connections to other hosts that there may be: those of deliveries, slow ones as well, and those

@@ -9,6 +9,8 @@ use std::time::Duration;
 use byrnie_mta::Metrics;
 use byrnie_mta::Mta;
 use byrnie_mta::MtaParts;
+use byrnie_mta::PartEnded;
+use byrnie_mta::policyd::PolicyDaemon;
 use byrnie_net::dns::Resolver;
 use byrnie_net::http::HttpServer;
 use byrnie_store::SqliteOptions;
@@ -32,8 +34,11 @@ use super::listening;
 use super::monitor;
 use super::monitor::Measure;
 use super::monitor::Monitor;
+use super::policyd::Policyd;
+use super::policyd::Steward;
 use super::reload::Reloader;
 use super::settings;
+use crate::cli::Only;
 use crate::cli::ServeArgs;
 use crate::config::File;
 use crate::config::MetricsListen;
@@ -42,17 +47,25 @@ use crate::failure::Failure;
 use crate::log::LogLevel;
 use crate::signals;
 
-/// Relays mail until a signal says that it is enough.
+/// Relays mail, or runs one service alone, until a signal says that it is enough.
 ///
 /// # Errors
 /// Something that is needed cannot be had, or a part has ended by itself.
 pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(), Failure> {
     let terminated = signals::termination()?;
     let hangups = signals::hangups()?;
-    descriptors::make_room(file)?;
+    descriptors::make_room(file, args.only)?;
     let (ending, life) = life::begin();
     let mut common = Common::prepare(file, life).await?;
-    let listeners = listening::bind_all(&file.smtp.listen).await?;
+    let policyd = Policyd::listen(file).await?;
+    let listeners = match args.only {
+        None => listening::bind_all(&file.smtp.listen).await?,
+        Some(Only::Policyd) if policyd.is_some() => Vec::new(),
+        Some(Only::Policyd) => {
+            return Err(Failure::usage("the policy daemon listens nowhere")
+                .hint("set `policyd.socketmap`, `policyd.exim` or `policyd.http`"));
+        }
+    };
     let smtp = listening::addresses(&listeners);
     let numbers = Numbers {
         metrics: Arc::clone(&common.metrics),
@@ -64,27 +77,35 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     common.tend_resolver().await?;
 
     let door = Door::open(&file.queue.spool)?;
-    let mta = relay(file, &common, listeners)?;
+    let mta = match args.only {
+        None => Some(relay(file, &common, listeners)?),
+        Some(Only::Policyd) => None,
+    };
+    let policyd = policyd.map(|policyd| policyd.start(&common)).transpose()?;
     let reloader = Arc::new(Reloader {
         args,
         running: Mutex::new(Settings::of(file)),
         hostname: common.hostname.clone(),
         decider: Arc::clone(&common.decider),
-        control: mta.control(),
+        control: mta.as_ref().map(Mta::control),
         store: Arc::clone(&common.store),
         log,
     });
-    attend(
-        door,
-        hangups,
-        butler(file, &common, &mta, reloader),
-        &common.life,
-    );
+    let until = || common.life.clone().ended();
+    tokio::spawn(reload_at(hangups, Arc::clone(&reloader), until()));
+    match &mta {
+        Some(mta) => attend(door, butler(file, &common, mta, reloader), &common.life),
+        None => {
+            let (decider, until) = (Arc::clone(&common.decider), until());
+            tokio::spawn(async move { decider.refresh_policies(until).await });
+            let steward = Arc::new(Steward(reloader));
+            tokio::spawn(door.attend(steward, common.life.clone().ended()));
+        }
+    }
     monitor.service().now_ready();
     info!(target: "byrnie::serve", %smtp, metrics = %monitored_at, "ready");
 
-    // A part that ends by itself ends the whole.
-    let finished = tokio::spawn(mta.finished());
+    let finished = tokio::spawn(finished(mta, policyd));
     let stopper = tokio::spawn(stop_after(terminated, Arc::clone(&monitor), ending));
     let result = finished
         .await
@@ -100,6 +121,23 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     settle(&common.store).await;
     info!(target: "byrnie::serve", "ended");
     result
+}
+
+/// Waits for the end of everything. A part that ends by itself ends the whole.
+async fn finished(mta: Option<Mta>, policyd: Option<PolicyDaemon>) -> Result<(), PartEnded> {
+    let relaying = async {
+        match mta {
+            Some(mta) => mta.finished().await,
+            None => Ok(()),
+        }
+    };
+    let telling = async {
+        match policyd {
+            Some(policyd) => policyd.finished().await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(relaying, telling).map(drop)
 }
 
 /// Starts to take mail in and to send it on.
@@ -126,6 +164,7 @@ fn butler(file: &File, common: &Common, mta: &Mta, reloader: Arc<Reloader>) -> B
         helm: Helm::new(Arc::clone(&common.store), mta.queue()),
         store: Arc::clone(&common.store),
         options: SqliteOptions::in_directory(&file.queue.spool),
+        control: mta.control(),
         queue: mta.queue(),
         history: History::new(metrics, common.resolver.clone(), store),
     }
@@ -171,8 +210,8 @@ async fn stop_after(
     ending
 }
 
-/// Does what commands and signals ask for, as long as the gateway goes on.
-fn attend(door: Door, hangups: Signal, butler: Butler, life: &Lifetime) {
+/// Does what commands ask for, as long as the gateway goes on.
+fn attend(door: Door, butler: Butler, life: &Lifetime) {
     let until = || life.clone().ended();
     let butler = Arc::new(butler);
     let remembering = (Arc::clone(&butler), until());
@@ -180,8 +219,6 @@ fn attend(door: Door, hangups: Signal, butler: Butler, life: &Lifetime) {
         let (butler, until) = remembering;
         butler.history.keep(&butler.queue, until).await;
     });
-    let reloader = Arc::clone(&butler.reloader);
-    tokio::spawn(reload_at(hangups, reloader, until()));
     tokio::spawn(door.attend(butler, until()));
 }
 

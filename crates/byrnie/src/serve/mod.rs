@@ -16,6 +16,7 @@ mod history;
 mod life;
 mod listening;
 mod monitor;
+mod policyd;
 mod reload;
 mod settings;
 

@@ -33,8 +33,8 @@ pub(super) struct Reloader {
     pub(super) hostname: DomainName,
     /// Takes over the rules.
     pub(super) decider: Arc<Decider<Resolver, SqliteStore>>,
-    /// Takes over what is about mail.
-    pub(super) control: MtaControl,
+    /// Takes over what is about mail; `None` where none is relayed.
+    pub(super) control: Option<MtaControl>,
     /// Takes over how much is kept.
     pub(super) store: Arc<SqliteStore>,
     /// Takes over what is about the log.
@@ -95,8 +95,10 @@ impl Reloader {
         // Nothing can fail any more.
         // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
         self.decider.set_rules(rules::rules(&file));
-        let mta = settings::mta(&file, self.hostname.clone());
-        self.control.reconfigure(&mta, tls);
+        if let Some(control) = &self.control {
+            let mta = settings::mta(&file, self.hostname.clone());
+            control.reconfigure(&mta, tls);
+        }
         self.store.set_bounds(settings::spool_bounds(&file));
         let changes = running.take_over(&Settings::of(&file));
         Ok(Reloaded {
