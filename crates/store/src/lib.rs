@@ -14,6 +14,7 @@
 //! | [`StsRecords`] | MTA-STS policies that survive a restart |
 //! | [`AnchorRecords`] | trust anchors as their zones have changed them |
 //! | [`OutgoingReports`] | TLS reports on their way, and what they are drawn up from |
+//! | [`ReceivedReports`] | TLS reports of others |
 //! | [`Incoming`] | a message on its way in, in bounded pieces |
 //! | [`Accepted`] | a message that is durable, ready to be tried |
 //! | [`SqliteStore`] | all of it in one SQLite database |
@@ -37,6 +38,7 @@ mod message;
 mod outgoing;
 mod queue_id;
 mod receipt;
+mod received;
 mod spool;
 mod sqlite;
 mod sts;
@@ -92,6 +94,19 @@ pub use receipt::AttemptOutcome;
 pub use receipt::Circumstances;
 pub use receipt::Receipt;
 pub use receipt::TlsReceipt;
+pub use received::AlertChannel;
+pub use received::Arrival;
+pub use received::Kept;
+pub use received::KeptReports;
+pub use received::NewFailure;
+pub use received::PendingAlerts;
+pub use received::ReceivedReports;
+pub use received::ReportBounds;
+pub use received::ReportContent;
+pub use received::ReportRow;
+pub use received::ReportSource;
+pub use received::ReportedSessions;
+pub use received::ShownReport;
 pub use spool::Depth;
 pub use spool::Recovered;
 pub use spool::Spool;

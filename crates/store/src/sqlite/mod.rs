@@ -7,6 +7,7 @@ mod finish;
 mod migrate;
 mod outgoing;
 mod receipts;
+mod received;
 mod rows;
 mod spool;
 mod sts;

@@ -49,3 +49,67 @@ CREATE TABLE sts_published (
     edition INTEGER NOT NULL,           -- how often the same text was published anew
     text    TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Reports of others about us, and what came as one and could not be read.
+CREATE TABLE tlsrpt_received (
+    id           INTEGER PRIMARY KEY,
+    received_at  INTEGER NOT NULL,
+    source       INTEGER NOT NULL,      -- 0 mail, 1 HTTPS, 2 import
+    organization TEXT    NOT NULL,      -- empty where it says none
+    report_id    TEXT    NOT NULL,
+    submitter    TEXT    NOT NULL,
+    start_at     INTEGER NOT NULL,
+    end_at       INTEGER NOT NULL,
+    successful   INTEGER NOT NULL,
+    failed       INTEGER NOT NULL,
+    remarks      TEXT    NOT NULL,      -- JSON: what is strange about it
+    unreadable   TEXT,                  -- why it could not be read
+    digest       BLOB    NOT NULL       -- SHA-256 of what it says, or of its octets if nobody can read them
+) STRICT;
+
+CREATE UNIQUE INDEX tlsrpt_received_name ON tlsrpt_received (organization, report_id, digest);
+CREATE INDEX tlsrpt_received_end ON tlsrpt_received (end_at);
+
+-- What is long about them.
+CREATE TABLE tlsrpt_received_texts (
+    id       INTEGER PRIMARY KEY,
+    report   TEXT NOT NULL,             -- JSON; empty if it could not be read
+    original BLOB NOT NULL              -- as it came, in gzip
+) STRICT;
+
+-- The numbers in them. The sessions under a policy have an empty result type.
+CREATE TABLE tlsrpt_received_results (
+    report        INTEGER NOT NULL,
+    place         INTEGER NOT NULL,
+    policy_domain TEXT    NOT NULL,
+    policy_type   TEXT    NOT NULL,
+    result_type   TEXT    NOT NULL,
+    mx            TEXT    NOT NULL,
+    successful    INTEGER NOT NULL,
+    failed        INTEGER NOT NULL,
+    PRIMARY KEY (report, place)
+) STRICT, WITHOUT ROWID;
+
+-- Failures that were told of before.
+CREATE TABLE tlsrpt_failures (
+    policy_domain TEXT    NOT NULL,
+    result_type   TEXT    NOT NULL,
+    mx            TEXT    NOT NULL,
+    last_at       INTEGER NOT NULL,
+    PRIMARY KEY (policy_domain, result_type, mx)
+) STRICT, WITHOUT ROWID;
+
+-- Those that are new, until everybody knows.
+CREATE TABLE tlsrpt_alerts (
+    id            INTEGER PRIMARY KEY,
+    at            INTEGER NOT NULL,
+    report        INTEGER NOT NULL,
+    organization  TEXT    NOT NULL,
+    policy_domain TEXT    NOT NULL,
+    policy_type   TEXT    NOT NULL,
+    result_type   TEXT    NOT NULL,
+    mx            TEXT    NOT NULL,
+    sessions      INTEGER NOT NULL,
+    hooked        INTEGER NOT NULL,     -- 1 once the webhook has it
+    mailed        INTEGER NOT NULL      -- 1 once a mail about it is in the queue
+) STRICT;

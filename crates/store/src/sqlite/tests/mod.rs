@@ -6,6 +6,7 @@ mod faults;
 mod migration;
 mod model;
 mod outgoing;
+mod received;
 mod records;
 
 use std::fs;
