@@ -27,10 +27,15 @@ use byrnie_dane::Presented;
 use byrnie_dane::ReferenceIdentifiers;
 use byrnie_dane::Selector;
 use byrnie_dane::TlsaRecord;
+use byrnie_mta::policyd::Frame;
+use byrnie_mta::policyd::Key;
+use byrnie_mta::policyd::PAYLOAD_OCTETS_MAX;
+use byrnie_mta::policyd::frame;
 use byrnie_mta_sts::Policy;
 use byrnie_mta_sts::StsRecord;
 use byrnie_net::dns::TrustAnchors;
 use byrnie_net::dns::nameservers;
+use byrnie_net::gather::DestinationHosts;
 use byrnie_smtp::BodyEnd;
 use byrnie_smtp::BodyReader;
 use byrnie_smtp::BodyRoom;
@@ -125,6 +130,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "smtp_server_session",
         run: smtp_server_session,
+    },
+    Target {
+        name: "socketmap_request",
+        run: socketmap_request,
     },
     Target {
         name: "sts_policy",
@@ -393,6 +402,42 @@ pub fn smtp_server_session(input: &[u8]) {
         }
         let output = std::mem::take(session.output());
         assert!(output.is_empty() || output.ends_with(b"\r\n"));
+    }
+}
+
+/// What Postfix asks the policy daemon: netstrings with a map's name and a key, one behind the other.
+///
+/// Each netstring is written as it was read, and a key that names a destination names the same one when it
+/// is written in another way.
+pub fn socketmap_request(input: &[u8]) {
+    let mut left = input;
+    while let Frame::Whole { payload, rest } = frame(left) {
+        assert!(payload.len() <= PAYLOAD_OCTETS_MAX);
+        let written = [
+            format!("{}:", payload.len()).as_bytes(),
+            payload,
+            b",",
+            rest,
+        ]
+        .concat();
+        assert_eq!(left, written);
+        let key = payload.splitn(2, |&octet| octet == b' ').nth(1);
+        same_destination(key.unwrap_or(payload));
+        left = rest;
+    }
+    same_destination(input);
+}
+
+/// Whether a key stays what it is when its destination is written in full.
+fn same_destination(key: &[u8]) {
+    let read = Key::parse(key);
+    if let Key::Destination(destination) = &read {
+        let (domain, port) = (&destination.domain, destination.port);
+        let written = match destination.hosts {
+            DestinationHosts::OfMx => format!("{domain}.:{port}"),
+            DestinationHosts::Itself => format!("[{domain}.]:{port}"),
+        };
+        assert_eq!(Key::parse(written.as_bytes()), read, "{written}");
     }
 }
 

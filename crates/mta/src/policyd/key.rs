@@ -70,9 +70,13 @@ impl Key {
         if is_address(name) {
             return Self::Literal;
         }
-        let Ok(domain) = name.parse() else {
+        let Ok(domain) = name.parse::<DomainName>() else {
             return Self::NotADomain;
         };
+        // With a dot behind it, or in digits of other scripts.
+        if is_address(domain.as_str()) {
+            return Self::Literal;
+        }
         match port.map_or(Some(RELAY_PORT), port_number) {
             Some(port) => Self::Destination(Destination {
                 domain,
@@ -178,6 +182,9 @@ mod tests {
             "192.0.2.1:25",
             "2001:db8::1",
             "::1",
+            "192.0.2.1.",
+            "[192.0.2.1.]:25",
+            "１９２.0.2.1",
         ] {
             check(text, "literal");
         }
