@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::policyd::Counts;
+use crate::reports::receiving;
 use crate::words;
 
 /// Every counter of the mail transfer agent, and the registry that knows their names.
@@ -44,6 +45,8 @@ pub struct Metrics {
     negative_anchors: Gauge,
     /// Of the policy daemon.
     pub(crate) policyd: Counts,
+    /// Of TLS reports that others send.
+    pub(crate) reports: receiving::Counts,
 }
 
 /// What was done since the start; from two of them a rate is made.
@@ -90,6 +93,7 @@ impl Metrics {
             dead_anchors: Gauge::default(),
             negative_anchors: Gauge::default(),
             policyd: Counts::default(),
+            reports: receiving::Counts::default(),
         };
         metrics.register();
         metrics
@@ -149,6 +153,7 @@ impl Metrics {
     pub(crate) fn admitted(&self, admitted: Admitted) {
         let result = match admitted {
             Admitted::Yes => "admitted",
+            Admitted::ForReports => "for-reports",
             Admitted::No => "refused",
         };
         self.sessions.get_or_create(&ResultLabel { result }).inc();
@@ -312,6 +317,7 @@ impl Metrics {
         );
         self.register_anchors();
         self.policyd.register(&mut self.registry);
+        self.reports.register(&mut self.registry);
     }
 
     /// Tells the registry the names of what is counted about trust anchors.
@@ -346,6 +352,8 @@ impl Default for Metrics {
 pub(crate) enum Admitted {
     /// It was.
     Yes,
+    /// It may bring TLS reports, and nothing else.
+    ForReports,
     /// It was not.
     No,
 }

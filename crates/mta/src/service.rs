@@ -40,6 +40,7 @@ use crate::Metrics;
 use crate::MtaControl;
 use crate::QueueConfig;
 use crate::Route;
+use crate::TakeReports;
 use crate::acceptance::Acceptance;
 use crate::bounce::Bouncer;
 use crate::control::Settings;
@@ -125,6 +126,8 @@ pub struct MtaParts<S, R, C> {
     pub clock: Arc<C>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
+    /// Where TLS reports go that come by mail; `None` where nobody takes them.
+    pub reports: Option<Arc<dyn TakeReports>>,
 }
 
 /// A mail transfer agent at work.
@@ -423,6 +426,7 @@ fn acceptance<S, R, C, D>(
         route: Arc::new(config.route.clone()),
         queue: Arc::clone(&settings.queue),
         inlet,
+        reports: parts.reports.clone(),
     }
 }
 

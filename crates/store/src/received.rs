@@ -133,6 +133,15 @@ pub struct PendingAlerts {
     pub last: i64,
 }
 
+impl PendingAlerts {
+    /// How many there are besides those that are listed.
+    #[must_use]
+    pub fn more(&self) -> u64 {
+        let listed = u64::try_from(self.failures.len()).unwrap_or(u64::MAX);
+        self.count.saturating_sub(listed)
+    }
+}
+
 /// A report as it is listed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReportRow {

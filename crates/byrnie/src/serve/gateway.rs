@@ -150,6 +150,7 @@ fn relay(file: &File, common: &Common, listeners: Vec<TcpListener>) -> Result<Mt
         roots: common.roots.clone(),
         clock: Arc::clone(&common.clock),
         metrics: Arc::clone(&common.metrics),
+        reports: None,
     };
     let mta = settings::mta(file, common.hostname.clone());
     Mta::start(&mta, parts, common.life.clone().ended())

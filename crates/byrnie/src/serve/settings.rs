@@ -33,6 +33,7 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
     MtaConfig {
         acceptance: AcceptanceConfig {
             trusted_networks: networks.map(|network| network.0).collect(),
+            report_addresses: Vec::new(),
             messages_max: file.queue.max_messages,
         },
         server_limits: ServerLimits {

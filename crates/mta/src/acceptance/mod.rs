@@ -33,15 +33,18 @@ use byrnie_store::CHUNK_OCTETS;
 use byrnie_store::Incoming;
 use byrnie_store::NewDelivery;
 use byrnie_store::QueueId;
+use byrnie_store::ReportSource;
 use byrnie_store::SPILL_OCTETS;
 use byrnie_store::Spool;
 use byrnie_store::StoreError;
 
+use crate::Collected;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::Network;
 use crate::QueueConfig;
 use crate::Route;
+use crate::TakeReports;
 use crate::delivery::Decide;
 use crate::delivery::Terms;
 use crate::events;
@@ -55,6 +58,8 @@ use crate::rules::promised;
 pub struct AcceptanceConfig {
     /// Whose mail is relayed; everybody else is refused. Default: this machine's.
     pub trusted_networks: Vec<Network>,
+    /// Where others send TLS reports to, from any network. Default: nowhere.
+    pub report_addresses: Vec<Mailbox>,
     /// Messages in the queue past which no further one is taken. Default 100,000.
     pub messages_max: u64,
 }
@@ -68,8 +73,26 @@ impl AcceptanceConfig {
                 .iter()
                 .filter_map(|network| network.parse().ok())
                 .collect(),
+            report_addresses: Vec::new(),
             messages_max: 100_000,
         }
+    }
+}
+
+impl AcceptanceConfig {
+    /// Whether mail of a client is relayed.
+    fn trusts(&self, peer: SocketAddr) -> bool {
+        let mut networks = self.trusted_networks.iter();
+        networks.any(|network| network.contains(peer.ip()))
+    }
+
+    /// Whether an address is one for reports; the case of its letters does not matter.
+    fn is_for_reports(&self, address: &Mailbox) -> bool {
+        let local_part = address.local_part.as_str();
+        self.report_addresses.iter().any(|ours| {
+            ours.domain == address.domain
+                && ours.local_part.as_str().eq_ignore_ascii_case(local_part)
+        })
     }
 }
 
@@ -101,6 +124,8 @@ pub(crate) struct Acceptance<S, D, C> {
     pub(crate) queue: Arc<Current<QueueConfig>>,
     /// The way into the queue.
     pub(crate) inlet: Inlet,
+    /// Where TLS reports go that come by mail; `None` where nobody takes them.
+    pub(crate) reports: Option<Arc<dyn TakeReports>>,
 }
 
 impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
@@ -155,45 +180,92 @@ impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
     }
 }
 
-/// A message on its way into the queue.
+/// A message on its way in: into the queue, to where reports are kept, or both.
 pub(crate) struct IncomingMail<S: Spool> {
+    /// What goes into the queue, if anybody gets it.
+    relayed: Option<Relayed<S>>,
+    /// What may be a report.
+    report: Option<IncomingReport>,
+    /// The header section as the client sent it.
+    header: HeaderLines,
+}
+
+/// A message on its way into the queue.
+struct Relayed<S: Spool> {
     body: Incoming<S>,
     envelope: Envelope,
     over: Over,
     received_at: UnixTime,
     expires_at: UnixTime,
-    /// The header section as the client sent it.
-    header: HeaderLines,
     metrics: Arc<Metrics>,
     route: Arc<Route>,
     inlet: Inlet,
 }
 
+/// What may be a report, on its way in.
+struct IncomingReport {
+    /// Its octets.
+    octets: Collected,
+    /// Who keeps it.
+    keeper: Arc<dyn TakeReports>,
+}
+
 impl<S: Spool> IncomingMessage for IncomingMail<S> {
     async fn write(&mut self, octets: &[u8]) -> Result<(), Reply> {
         self.header.read(octets);
-        let written = self.body.write(octets).await;
-        written.map_err(|why| refusal(&why))
+        if let Some(report) = &mut self.report {
+            report.octets.push(octets);
+        }
+        match &mut self.relayed {
+            Some(relayed) => relayed
+                .body
+                .write(octets)
+                .await
+                .map_err(|why| refusal(&why)),
+            None => Ok(()),
+        }
     }
 
     fn note_content(&mut self, content: Octets) {
-        match content {
-            Octets::Ascii => {}
-            Octets::EightBit => self.envelope.body = BodyType::EightBitMime,
+        match (content, &mut self.relayed) {
+            (Octets::EightBit, Some(relayed)) => relayed.envelope.body = BodyType::EightBitMime,
+            (Octets::Ascii, _) | (Octets::EightBit, None) => {}
         }
     }
 
     fn held(&self) -> usize {
-        // What is beyond that has been written ahead.
-        let size = usize::try_from(self.body.size()).unwrap_or(usize::MAX);
-        size.min(SPILL_OCTETS + CHUNK_OCTETS)
+        let relayed = self.relayed.as_ref().map_or(0, |relayed| {
+            // What is beyond that has been written ahead.
+            let size = usize::try_from(relayed.body.size()).unwrap_or(usize::MAX);
+            size.min(SPILL_OCTETS + CHUNK_OCTETS)
+        });
+        let report = self
+            .report
+            .as_ref()
+            .map_or(0, |report| report.octets.held());
+        relayed + report
     }
 
     async fn commit(self) -> Result<Reply, Reply> {
         refuse_loop(&self.header)?;
+        // The report first: if the rest fails and the client comes again, it is known already.
+        if let Some(IncomingReport { octets, keeper }) = self.report {
+            let kept = keeper.take(octets, ReportSource::Mail).await;
+            kept.map_err(|why| refusal(&why))?;
+        }
+        match self.relayed {
+            Some(relayed) => relayed.commit(&self.header).await,
+            None => Ok(Reply::new(250, EnhancedStatus::new(2, 0, 0), "report kept")),
+        }
+    }
+}
+
+impl<S: Spool> Relayed<S> {
+    /// Makes the message durable, and hands it to the queue.
+    async fn commit(self, header: &HeaderLines) -> Result<Reply, Reply> {
         let mut envelope = self.envelope;
         if envelope.tls_demand == TlsDemand::None {
-            envelope.tls_demand = self.header.tls_demand();
+            envelope.tls_demand = header.tls_demand();
         }
         let (id, size) = (self.body.id(), self.body.size());
         let deliveries = by_next_hop(
@@ -216,35 +288,9 @@ impl<S: Spool> IncomingMessage for IncomingMail<S> {
     }
 }
 
-impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
-    type Incoming = IncomingMail<S>;
-
-    fn admit(&self, peer: SocketAddr) -> Result<(), Reply> {
-        let config = self.config.get();
-        let networks = &config.trusted_networks;
-        if networks.iter().any(|network| network.contains(peer.ip())) {
-            self.metrics.admitted(Admitted::Yes);
-            return Ok(());
-        }
-        self.metrics.admitted(Admitted::No);
-        let text = format!("{} is not in a network whose mail is relayed", peer.ip());
-        Err(Reply::new(554, EnhancedStatus::new(5, 7, 1), text))
-    }
-
-    async fn recipient(
-        &self,
-        _: &SessionFacts,
-        reverse_path: &ReversePath,
-        recipient: &Mailbox,
-    ) -> Result<(), Reply> {
-        self.check_recipient(reverse_path, recipient).await
-    }
-
-    async fn begin(
-        &self,
-        session: &SessionFacts,
-        envelope: Envelope,
-    ) -> Result<IncomingMail<S>, Reply> {
+impl<S: Spool, D: Decide, C: Clock> Acceptance<S, D, C> {
+    /// Begins to take a message that goes on.
+    async fn relay(&self, session: &SessionFacts, envelope: Envelope) -> Result<Relayed<S>, Reply> {
         if self.spool.depth().messages >= self.config.get().messages_max {
             return Err(refusal(&StoreError::Full));
         }
@@ -253,7 +299,7 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
         let field = self.received(session, &envelope, &body.id().to_string(), received_at);
         let written = body.write(field.as_bytes()).await;
         written.map_err(|why| refusal(&why))?;
-        Ok(IncomingMail {
+        Ok(Relayed {
             body,
             envelope,
             over: match session.tls {
@@ -262,12 +308,87 @@ impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
             },
             received_at,
             expires_at: received_at + self.queue.get().lifetime,
-            header: HeaderLines::default(),
             metrics: Arc::clone(&self.metrics),
             route: Arc::clone(&self.route),
             inlet: self.inlet.clone(),
         })
     }
+
+    /// Who keeps reports for an address, if it is one for reports.
+    fn keeper(&self, recipient: &Mailbox) -> Option<&Arc<dyn TakeReports>> {
+        let keeper = self.reports.as_ref();
+        keeper.filter(|_| self.config.get().is_for_reports(recipient))
+    }
+}
+
+impl<S: Spool, D: Decide, C: Clock> MailService for Acceptance<S, D, C> {
+    type Incoming = IncomingMail<S>;
+
+    fn admit(&self, peer: SocketAddr) -> Result<(), Reply> {
+        let config = self.config.get();
+        if config.trusts(peer) {
+            self.metrics.admitted(Admitted::Yes);
+            return Ok(());
+        }
+        if self.reports.is_some() && !config.report_addresses.is_empty() {
+            self.metrics.admitted(Admitted::ForReports);
+            return Ok(());
+        }
+        self.metrics.admitted(Admitted::No);
+        Err(not_relayed(peer, 554))
+    }
+
+    async fn recipient(
+        &self,
+        session: &SessionFacts,
+        reverse_path: &ReversePath,
+        recipient: &Mailbox,
+    ) -> Result<(), Reply> {
+        // Reports get here however the way: RFC 8460, Section 5.3 (behaviour rule 36).
+        if self.keeper(recipient).is_some() {
+            return Ok(());
+        }
+        if !self.config.get().trusts(session.peer) {
+            return Err(not_relayed(session.peer, 550));
+        }
+        self.check_recipient(reverse_path, recipient).await
+    }
+
+    async fn begin(
+        &self,
+        session: &SessionFacts,
+        mut envelope: Envelope,
+    ) -> Result<IncomingMail<S>, Reply> {
+        let mut report = None;
+        envelope.recipients.retain(|recipient| {
+            let Some(keeper) = self.keeper(recipient) else {
+                return true;
+            };
+            report = Some(IncomingReport {
+                octets: Collected::default(),
+                keeper: Arc::clone(keeper),
+            });
+            false
+        });
+        // Whom a reload has made a stranger between two commands is one.
+        if !envelope.recipients.is_empty() && !self.config.get().trusts(session.peer) {
+            return Err(not_relayed(session.peer, 550));
+        }
+        Ok(IncomingMail {
+            relayed: match envelope.recipients.is_empty() {
+                true => None,
+                false => Some(self.relay(session, envelope).await?),
+            },
+            report,
+            header: HeaderLines::default(),
+        })
+    }
+}
+
+/// The reply for who may hand over nothing, or no mail for this recipient.
+fn not_relayed(peer: SocketAddr, code: u16) -> Reply {
+    let text = format!("{} is not in a network whose mail is relayed", peer.ip());
+    Reply::new(code, EnhancedStatus::new(5, 7, 1), text)
 }
 
 /// One delivery for each next hop of the recipients; whoever is named twice gets one copy.

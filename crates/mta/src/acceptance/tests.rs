@@ -1,6 +1,7 @@
 //! What is taken, what is refused, and with which reply.
 
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
@@ -24,8 +25,10 @@ use byrnie_smtp::Octets;
 use byrnie_smtp::Reply;
 use byrnie_smtp::TlsDemand;
 use byrnie_store::Filter;
+use byrnie_store::Kept;
 use byrnie_store::QueueCommands;
 use byrnie_store::QueueId;
+use byrnie_store::ReportSource;
 use byrnie_store::Spool;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
@@ -34,10 +37,13 @@ use tempfile::TempDir;
 use super::Acceptance;
 use super::AcceptanceConfig;
 use super::by_next_hop;
+use crate::Collected;
 use crate::Guarantee;
 use crate::Metrics;
 use crate::QueueConfig;
 use crate::Route;
+use crate::TakeReports;
+use crate::Taking;
 use crate::delivery::Decide;
 use crate::delivery::Ruling;
 use crate::delivery::Terms;
@@ -77,6 +83,7 @@ async fn clients_outside_the_trusted_networks_are_refused() {
 #[tokio::test]
 async fn by_default_only_this_machine_is_trusted() {
     let world = World::new();
+    world.acceptance.config.replace(AcceptanceConfig::default());
     for (peer, admitted) in [
         ("127.0.0.9:1", true),
         ("[::1]:1", true),
@@ -181,7 +188,7 @@ async fn a_full_queue_asks_for_the_message_again_later() {
     let world = World::new();
     world.acceptance.config.replace(AcceptanceConfig {
         messages_max: 1,
-        ..AcceptanceConfig::default()
+        ..open_to_clients()
     });
     world
         .hand_over(to(&["a@one.example"]), MESSAGE)
@@ -300,6 +307,130 @@ fn all_recipients_share_one_delivery_to_the_smart_host() {
 }
 
 /// The way in, with made-up evidence and the real decision.
+/// For reports there is one address, which is open to everybody.
+#[tokio::test]
+async fn reports_come_from_anywhere_and_nothing_else_does() {
+    let (world, keeper) = World::with_reports();
+    let stranger = SessionFacts {
+        peer: "203.0.113.9:1".parse().unwrap(),
+        ..session()
+    };
+    assert_eq!(world.acceptance.admit(stranger.peer), Ok(()));
+    let acceptance = &world.acceptance;
+    for (address, taken) in [
+        ("tlsrpt@ours.example", true),
+        ("TLSRPT@Ours.Example", true),
+        ("tlsrpt@one.example", false),
+        ("postmaster@ours.example", false),
+        ("a@one.example", false),
+    ] {
+        let recipient = mailbox(address);
+        let from = "x@far.example".parse().unwrap();
+        let answer = acceptance.recipient(&stranger, &from, &recipient).await;
+        assert_eq!(answer.is_ok(), taken, "{address}");
+        assert!(answer.is_ok() || code(answer) == "550 5.7.1");
+    }
+    let reply = hand_over(acceptance, &stranger, &["tlsrpt@ours.example"]).await;
+    assert_eq!(reply.unwrap().to_string(), "250 2.0.0 report kept");
+    assert_eq!(keeper.taken(), [Collected::whole(MESSAGE)]);
+    assert_eq!(world.store.depth().messages, 0);
+
+    // Also if the configuration has changed since the recipient was named.
+    let reply = hand_over(acceptance, &stranger, &["a@one.example"]).await;
+    assert_eq!(code(reply.map(drop)), "550 5.7.1");
+    acceptance.config.replace(open_to_clients());
+    let reply = hand_over(acceptance, &stranger, &["tlsrpt@ours.example"]).await;
+    assert_eq!(code(reply.map(drop)), "550 5.7.1");
+    assert_eq!(world.store.depth().messages, 0);
+    let refused = acceptance.admit(stranger.peer);
+    assert_eq!(code(refused), "554 5.7.1");
+}
+
+#[tokio::test]
+async fn who_gets_a_report_besides_gets_it_as_ordinary_mail() {
+    let (world, keeper) = World::with_reports();
+    let to = ["a@one.example", "tlsrpt@ours.example"];
+    let reply = hand_over(&world.acceptance, &session(), &to).await.unwrap();
+    let id = world.only_id().await;
+    assert_eq!(reply.to_string(), format!("250 2.0.0 queued as {id}"));
+    assert_eq!(keeper.taken(), [Collected::whole(MESSAGE)]);
+    let waiting = world.store.list(Filter::default()).await.unwrap();
+    let domains: Vec<String> = waiting.iter().map(|it| it.next_hop.to_string()).collect();
+    assert_eq!(domains, ["one.example"]);
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_of_a_mail_whose_report_cannot_be_kept() {
+    let (world, keeper) = World::with_reports();
+    *keeper.failure.lock().unwrap() = Some(StoreError::Full);
+    let to = ["a@one.example", "tlsrpt@ours.example"];
+    let reply = hand_over(&world.acceptance, &session(), &to).await;
+    assert_eq!(code(reply.map(drop)), "452 4.3.1");
+    assert_eq!(world.store.depth().messages, 0);
+}
+
+#[tokio::test]
+async fn a_guarantee_keeps_no_report_away() {
+    let (world, _keeper) = World::with_reports();
+    let boss = Guarantee::Sender(mailbox("boss@origin.example"));
+    world.acceptance.guarantees.replace(vec![boss]);
+    let from = "boss@origin.example".parse().unwrap();
+    let recipient = mailbox("tlsrpt@ours.example");
+    let answer = world
+        .acceptance
+        .recipient(&session(), &from, &recipient)
+        .await;
+    assert_eq!(answer, Ok(()));
+}
+
+/// The message, handed over by a client.
+async fn hand_over(
+    acceptance: &Acceptance<FaultySpool, TestDecide, TestClock>,
+    client: &SessionFacts,
+    to: &[&str],
+) -> Result<Reply, Reply> {
+    let mut incoming = acceptance
+        .begin(client, envelope("x@far.example", to))
+        .await?;
+    incoming.write(MESSAGE).await?;
+    incoming.commit().await
+}
+
+/// As it is by default, and open to the clients of these tests.
+fn open_to_clients() -> AcceptanceConfig {
+    let mut config = AcceptanceConfig::default();
+    config
+        .trusted_networks
+        .push("192.0.2.0/24".parse().unwrap());
+    config
+}
+
+/// Keeps reports in memory, or fails.
+#[derive(Default)]
+struct Keeper {
+    taken: Mutex<Vec<Collected>>,
+    failure: Mutex<Option<StoreError>>,
+}
+
+impl Keeper {
+    /// What was taken.
+    fn taken(&self) -> Vec<Collected> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+impl TakeReports for Keeper {
+    fn take(&self, octets: Collected, _: ReportSource) -> Taking<'_> {
+        Taking::of(async move {
+            if let Some(failure) = self.failure.lock().unwrap().clone() {
+                return Err(failure);
+            }
+            self.taken.lock().unwrap().push(octets);
+            Ok(vec![Kept::New(1)])
+        })
+    }
+}
+
 struct World {
     acceptance: Acceptance<FaultySpool, TestDecide, TestClock>,
     store: Arc<SqliteStore>,
@@ -390,7 +521,7 @@ impl World {
             decide: Arc::new(TestDecide),
             clock: Arc::new(TestClock::new()),
             metrics: Arc::new(Metrics::new()),
-            config: Arc::default(),
+            config: Arc::new(Current::new(open_to_clients())),
             hostname: "relay.example".parse().unwrap(),
             guarantees: Arc::default(),
             route: Arc::default(),
@@ -399,6 +530,7 @@ impl World {
                 ..QueueConfig::default()
             })),
             inlet: Inlet::new(0).0,
+            reports: None,
         };
         Self {
             acceptance,
@@ -406,6 +538,18 @@ impl World {
             faulty,
             _directory: directory,
         }
+    }
+
+    /// With an address for reports, and who keeps them.
+    fn with_reports() -> (Self, Arc<Keeper>) {
+        let mut world = Self::new();
+        let keeper = Arc::new(Keeper::default());
+        world.acceptance.reports = Some(Arc::<Keeper>::clone(&keeper));
+        world.acceptance.config.replace(AcceptanceConfig {
+            report_addresses: vec![mailbox("tlsrpt@ours.example")],
+            ..open_to_clients()
+        });
+        (world, keeper)
     }
 
     async fn hand_over(&self, envelope: Envelope, message: &[u8]) -> Result<Reply, Reply> {

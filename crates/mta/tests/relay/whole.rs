@@ -328,6 +328,7 @@ impl World {
             roots,
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
+            reports: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {

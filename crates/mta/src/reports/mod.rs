@@ -1,0 +1,3 @@
+//! TLS reports: RFC 8460.
+
+pub(crate) mod receiving;

@@ -1,0 +1,345 @@
+//! Reports of others about us: taken however they come, kept, and what is new in them told.
+//!
+//! Who signed the mail is not looked at: reports of large senders pass through lists and gateways, and a
+//! forged one does nothing but stand in a list beside the name that it gives.
+
+mod alerts;
+mod counts;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byrnie_base::UnixTime;
+use byrnie_net::clock::Clock;
+use byrnie_net::current::Current;
+use byrnie_store::Arrival;
+use byrnie_store::Kept;
+use byrnie_store::ReceivedReports;
+use byrnie_store::ReportBounds;
+use byrnie_store::ReportContent;
+use byrnie_store::ReportSource;
+use byrnie_store::StoreError;
+use byrnie_tlsrpt::reading;
+use byrnie_tlsrpt::reading::INFLATED_OCTETS_MAX;
+use byrnie_tlsrpt::reading::Unreadable;
+use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+use tokio::task;
+use tokio::time;
+
+pub use self::alerts::AlertConfig;
+pub use self::alerts::Alerter;
+pub(crate) use self::counts::Counts;
+use crate::Metrics;
+
+/// How reports are kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReceivingConfig {
+    /// How many reports are kept; past it, no further one is taken until old ones go. Default 100,000.
+    pub reports_max: u64,
+    /// How long they are kept. Default 400 days.
+    pub retention: Duration,
+}
+
+impl Default for ReceivingConfig {
+    fn default() -> Self {
+        Self {
+            reports_max: 100_000,
+            retention: Duration::from_secs(400 * 86_400),
+        }
+    }
+}
+
+/// Takes what may be a report.
+pub trait TakeReports: Send + Sync + 'static {
+    /// Keeps what is in it; says what came of each report once that is durable.
+    ///
+    /// What cannot be read is kept too. [`StoreError::Full`] if there are too many.
+    fn take(&self, octets: Collected, source: ReportSource) -> Taking<'_>;
+}
+
+/// Waits until reports are durable.
+pub struct Taking<'a>(Pin<Box<dyn Future<Output = Result<Vec<Kept>, StoreError>> + Send + 'a>>);
+
+impl<'a> Taking<'a> {
+    /// The wait for this work.
+    #[must_use]
+    pub fn of(work: impl Future<Output = Result<Vec<Kept>, StoreError>> + Send + 'a) -> Self {
+        Self(Box::pin(work))
+    }
+}
+
+impl Future for Taking<'_> {
+    type Output = Result<Vec<Kept>, StoreError>;
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Taking<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taking").finish_non_exhaustive()
+    }
+}
+
+/// What may be a report, on its way in: as many octets as anybody reads, or the first of more.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Collected {
+    octets: Vec<u8>,
+    /// Whether some came that are not here.
+    cut: bool,
+}
+
+impl Collected {
+    /// One that is in memory as a whole.
+    #[must_use]
+    pub fn whole(octets: &[u8]) -> Self {
+        let mut collected = Self::default();
+        collected.push(octets);
+        collected
+    }
+
+    /// Adds what comes next. Past [`ARRIVAL_OCTETS_MAX`] only the beginning is kept.
+    pub fn push(&mut self, octets: &[u8]) {
+        if self.cut {
+            return;
+        }
+        if self.octets.len() + octets.len() > ARRIVAL_OCTETS_MAX {
+            self.cut = true;
+            self.octets.truncate(UNREADABLE_OCTETS_MAX);
+            self.octets.shrink_to_fit();
+            return;
+        }
+        self.octets.extend_from_slice(octets);
+    }
+
+    /// Octets in memory.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// What is to be kept of it.
+    fn arrivals(&self, source: ReportSource, received_at: UnixTime) -> Vec<Arrival> {
+        let arrival = |content| Arrival {
+            received_at,
+            source,
+            content,
+        };
+        let unreadable = |why: Unreadable| arrival(self.unreadable(why.to_string()));
+        if self.cut {
+            return vec![unreadable(Unreadable::CutShort(self.octets.len()))];
+        }
+        let readings = reading::read(&self.octets, received_at).into_iter();
+        let arrivals = readings.map(|reading| match reading {
+            Ok(reading) => arrival(ReportContent::Read(Box::new(reading))),
+            Err(why) => unreadable(why),
+        });
+        arrivals.collect()
+    }
+
+    /// What is kept of what nobody can read.
+    fn unreadable(&self, reason: String) -> ReportContent {
+        let end = self.octets.len().min(UNREADABLE_OCTETS_MAX);
+        let original = reading::compress(self.octets.get(..end).unwrap_or_default());
+        ReportContent::Unreadable { reason, original }
+    }
+}
+
+/// Takes reports of others and keeps them.
+pub struct ReportReceiver<S, C> {
+    store: Arc<S>,
+    clock: Arc<C>,
+    metrics: Arc<Metrics>,
+    /// How they are kept.
+    config: Current<ReceivingConfig>,
+    /// Places to read reports at the same time: each may need some times its size of memory.
+    places: Semaphore,
+    /// Tells of new failures.
+    news: Arc<News>,
+}
+
+/// Wakes whoever tells of new failures, each for itself.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// For the webhook.
+    pub(crate) webhook: Notify,
+    /// For mail.
+    pub(crate) mail: Notify,
+}
+
+impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
+    /// Keeps reports in a store.
+    #[must_use]
+    pub fn new(
+        store: Arc<S>,
+        clock: Arc<C>,
+        metrics: Arc<Metrics>,
+        config: ReceivingConfig,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            metrics,
+            config: Current::new(config),
+            places: Semaphore::new(READING_MAX),
+            news: Arc::default(),
+        }
+    }
+
+    /// From now on they are kept like this.
+    pub fn reconfigure(&self, config: ReceivingConfig) {
+        self.config.replace(config);
+    }
+
+    /// Drops what is too old, until `until` ends.
+    pub async fn keep_house(self: Arc<Self>, until: impl Future<Output = ()>) {
+        let keeping = async {
+            loop {
+                let retention = self.config.get().retention.as_secs();
+                let before = UnixTime(self.clock.now().0.saturating_sub(retention));
+                if let Err(error) = self.store.drop_reports(before).await {
+                    tracing::warn!(target: TARGET, %error, "cannot drop old reports");
+                }
+                time::sleep(HOUSE_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = until => {}
+        }
+    }
+
+    /// Reads, keeps, counts and tells.
+    async fn receive(
+        &self,
+        octets: Collected,
+        source: ReportSource,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let now = self.clock.now();
+        let place = self.places.acquire().await;
+        let octets = Arc::new(octets);
+        let reading = {
+            let octets = Arc::clone(&octets);
+            task::spawn_blocking(move || octets.arrivals(source, now))
+        };
+        // Whatever a stranger may find that makes reading panic, it costs one report.
+        let arrivals = reading.await.unwrap_or_else(|_| {
+            vec![Arrival {
+                received_at: now,
+                source,
+                content: octets
+                    .unreadable(String::from("reading it has failed, by a fault of ours")),
+            }]
+        });
+        drop(octets);
+        drop(place);
+        let names: Vec<Option<Name>> = arrivals.iter().map(Name::of).collect();
+        let bounds = ReportBounds {
+            reports_max: self.config.get().reports_max,
+            unreadable_max: UNREADABLE_MAX,
+        };
+        let kept = self.store.keep_reports(arrivals, bounds).await;
+        let kept = kept.inspect_err(|error| {
+            tracing::error!(target: TARGET, %error, source = source.as_str(), "a report could not be kept");
+        })?;
+        for (became, name) in kept.kept.iter().zip(&names) {
+            tell(became, name.as_ref(), source);
+            self.metrics.reports.received(became, source);
+        }
+        for failure in &kept.new_failures {
+            tracing::warn!(
+                target: TARGET,
+                policy_domain = ?failure.policy_domain,
+                result_type = ?failure.result_type,
+                mx = ?failure.mx,
+                organization = ?failure.organization,
+                sessions = failure.sessions,
+                report = failure.report,
+                "sessions with us fail in a new way"
+            );
+            self.metrics.reports.new_failure(&failure.result_type);
+        }
+        if !kept.new_failures.is_empty() {
+            self.news.webhook.notify_one();
+            self.news.mail.notify_one();
+        }
+        Ok(kept.kept)
+    }
+}
+
+impl<S: ReceivedReports, C: Clock> TakeReports for ReportReceiver<S, C> {
+    fn take(&self, octets: Collected, source: ReportSource) -> Taking<'_> {
+        Taking::of(self.receive(octets, source))
+    }
+}
+
+impl<S, C> fmt::Debug for ReportReceiver<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReportReceiver").finish_non_exhaustive()
+    }
+}
+
+/// What a report is called.
+struct Name {
+    organization: String,
+    report_id: String,
+}
+
+impl Name {
+    /// Of an arrival that could be read.
+    fn of(arrival: &Arrival) -> Option<Self> {
+        match &arrival.content {
+            ReportContent::Read(reading) => Some(Self {
+                organization: reading.report.organization_name.clone().unwrap_or_default(),
+                report_id: reading.report.report_id.clone(),
+            }),
+            ReportContent::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// Tells the log what came of a report.
+fn tell(became: &Kept, name: Option<&Name>, source: ReportSource) {
+    let source = source.as_str();
+    let organization = name.map(|name| name.organization.as_str());
+    let report_id = name.map(|name| name.report_id.as_str());
+    match became {
+        Kept::New(report) => {
+            tracing::info!(target: TARGET, report, source, ?organization, ?report_id, "report kept");
+        }
+        Kept::Known(report) => {
+            tracing::info!(target: TARGET, report, source, ?organization, ?report_id, "report known already");
+        }
+        Kept::Unreadable(report, reason) => {
+            tracing::warn!(target: TARGET, report, source, ?reason, "a report cannot be read");
+        }
+    }
+}
+
+/// Where the log is told about reports.
+const TARGET: &str = "byrnie::tlsrpt";
+
+/// The most octets of an arrival: the largest report in base64, with the rest of its mail.
+pub const ARRIVAL_OCTETS_MAX: usize = INFLATED_OCTETS_MAX / 2 * 3;
+
+/// How many octets are kept of what cannot be read: enough to see what it is.
+const UNREADABLE_OCTETS_MAX: usize = 64 << 10;
+
+/// How many arrivals that cannot be read are kept.
+const UNREADABLE_MAX: u64 = 1_000;
+
+/// How many reports are read at the same time.
+const READING_MAX: usize = 2;
+
+/// How often old reports are dropped.
+const HOUSE_INTERVAL: Duration = Duration::from_secs(3_600);
