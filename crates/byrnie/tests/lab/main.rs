@@ -9,6 +9,8 @@ mod played;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod policyd;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod queue;

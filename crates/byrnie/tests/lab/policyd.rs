@@ -1,0 +1,204 @@
+//! Other mail servers ask the policy daemon, beside the relay and without one.
+
+use std::fs;
+use std::io::Read;
+use std::io::Write;
+use std::net::Shutdown;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byrnie_lab::policy_host::HttpAnswer;
+use byrnie_lab::subject::Subject;
+use byrnie_lab::subject::SubjectPlan;
+use byrnie_lab::world::Site;
+use byrnie_lab::world::World;
+use serde_json::Value;
+use tokio::process::Child;
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use crate::played::PROGRAM;
+use crate::start::get;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_mail_servers_are_told_what_the_relay_does() {
+    let world = World::raise().await.unwrap();
+    let _site = promising(&world).await;
+    let plan = world.subject_plan().unwrap();
+    let mut subject = Subject::start(PROGRAM.as_ref(), plan.clone())
+        .await
+        .unwrap();
+    assert!(subject.terminate().await.unwrap());
+    fs::write(plan.configuration_file(), configuration(&plan, "")).unwrap();
+    subject.restart().await.unwrap();
+    told(&plan);
+    assert!(subject.terminate().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_daemon_works_alone_and_takes_rules_over() {
+    let world = World::raise().await.unwrap();
+    let _site = promising(&world).await;
+    let plan = world.subject_plan().unwrap();
+    let http = format!("http = [\"{}\"]\n", plan.smtp);
+    fs::write(plan.configuration_file(), configuration(&plan, &http)).unwrap();
+    let mut daemon = alone(&plan).await;
+    told(&plan);
+
+    // Where the relay would take mail, there are decisions.
+    let decision = get(plan.smtp, "/v1/policy/policyd-dane.test");
+    let decision: Value = serde_json::from_str(&decision).unwrap();
+    assert_eq!(decision["verdict"], "dane", "{decision}");
+    assert_eq!(decision["postfix"], "dane-only", "{decision}");
+    let counted = get(plan.metrics, "/metrics");
+    let answers = "byrnie_policyd_answers_total{protocol=\"socketmap\",result=\"found\"} 4\n";
+    assert!(counted.contains(answers), "{counted}");
+
+    // A rule counts from the reload on, also for what was answered before.
+    let plain = "postfix policyd-plain.test";
+    assert_eq!(postfix(&plan, plain), "NOTFOUND ");
+    let rule = "[[rule]]\ndomain = \"policyd-plain.test\"\nat_least = \"encrypt\"\n";
+    let text = configuration(&plan, &http) + rule;
+    fs::write(plan.configuration_file(), text).unwrap();
+    let (said, code) = run(&plan, &["reload", "--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["in_force"][0].as_str(), code), (Some("rule"), 0));
+    assert_eq!(postfix(&plan, plain), "OK encrypt");
+
+    // There is no queue to steer.
+    let (_, code) = run(&plan, &["queue", "retry", "--all"]).await;
+    assert_ne!(code, 0);
+    let id = daemon.id().unwrap();
+    let mut kill = Command::new("sh");
+    kill.arg("-c").arg(format!("kill -TERM {id}"));
+    assert!(kill.status().await.unwrap().success());
+    assert!(daemon.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_policy_daemon_that_nobody_can_ask_does_not_start() {
+    let world = World::raise().await.unwrap();
+    let plan = world.subject_plan().unwrap();
+    fs::write(plan.configuration_file(), plan.configuration()).unwrap();
+    let (said, code) = run(&plan, &["serve", "--only", "policyd"]).await;
+    assert_eq!(code, 2, "{said}");
+}
+
+/// Domains that promise something, and one that does not.
+async fn promising(world: &Arc<World>) -> Site {
+    let mut site = Site::new(world);
+    site.signed("policyd-dane.test").unwrap();
+    site.dane_host("mx.policyd-dane.test").unwrap();
+    site.mx("policyd-dane.test", &[(10, "mx.policyd-dane.test")])
+        .unwrap();
+    for domain in ["policyd-sts.test", "policyd-plain.test"] {
+        let host = format!("mx.{domain}");
+        site.unsigned(domain).unwrap();
+        let identity = site.public(&[&host]).unwrap();
+        let conduct = byrnie_lab::mail_host::Conduct::tls(identity.acceptor().unwrap());
+        site.mail_host(&host, conduct).unwrap();
+        site.mx(domain, &[(10, &host)]).unwrap();
+    }
+    let policy = HttpAnswer::policy("enforce", &["*.policyd-sts.test"]);
+    site.sts("policyd-sts.test", "1", policy).unwrap();
+    site.settle().await.unwrap();
+    site
+}
+
+/// What holds for these domains, as Postfix and Exim are told.
+fn told(plan: &SubjectPlan) {
+    let secure = "OK secure match=.policyd-sts.test servername=hostname";
+    for (request, answer) in [
+        ("postfix policyd-dane.test", "OK dane-only"),
+        ("postfix-tlsrpt policyd-dane.test", "OK dane-only"),
+        ("postfix policyd-sts.test", secure),
+        ("postfix policyd-plain.test", "NOTFOUND "),
+        // Its own host, whose TLSA records stand at port 25.
+        ("postfix [mx.policyd-dane.test]", "OK dane-only"),
+        ("postfix [mx.policyd-dane.test]:587", "NOTFOUND "),
+        ("postfix .test", "NOTFOUND "),
+        ("postfix policyd-nowhere.test", "NOTFOUND "),
+    ] {
+        assert_eq!(postfix(plan, request), answer, "{request}");
+    }
+    for (domain, answer) in [
+        ("policyd-dane.test", "level=dane-only\n"),
+        (
+            "policyd-sts.test",
+            "level=secure match=*.policyd-sts.test\n",
+        ),
+        ("policyd-plain.test\n", "level=none\n"),
+    ] {
+        assert_eq!(exim(plan, domain), answer, "{domain}");
+    }
+}
+
+/// A configuration with a policy daemon in it.
+fn configuration(plan: &SubjectPlan, more: &str) -> String {
+    let folder = plan.folder.display();
+    format!(
+        "{}[policyd]\nsocketmap = [\"unix:{folder}/postfix.sock\"]\n\
+         exim = [\"unix:{folder}/exim.sock\"]\n{more}",
+        plan.configuration()
+    )
+}
+
+/// The policy daemon without a relay, ready.
+async fn alone(plan: &SubjectPlan) -> Child {
+    let child = Command::new(PROGRAM)
+        .args(["serve", "--only", "policyd", "--config"])
+        .arg(plan.configuration_file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    while !is_ready(plan.metrics) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    child
+}
+
+/// Whether it says that it is ready.
+fn is_ready(metrics: SocketAddr) -> bool {
+    TcpStream::connect(metrics).is_ok() && get(metrics, "/readyz") == "ready\n"
+}
+
+/// What Postfix is answered.
+fn postfix(plan: &SubjectPlan, request: &str) -> String {
+    let mut stream = UnixStream::connect(plan.folder.join("postfix.sock")).unwrap();
+    write!(stream, "{}:{request},", request.len()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, answer) = answer.split_once(':').unwrap();
+    String::from(answer.strip_suffix(',').unwrap())
+}
+
+/// What Exim is answered.
+fn exim(plan: &SubjectPlan, domain: &str) -> String {
+    let mut stream = UnixStream::connect(plan.folder.join("exim.sock")).unwrap();
+    stream.write_all(domain.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Runs a command beside the gateway: what it prints, and its exit code.
+async fn run(plan: &SubjectPlan, arguments: &[&str]) -> (String, i32) {
+    let ran = Command::new(PROGRAM)
+        .args(arguments)
+        .arg("--config")
+        .arg(plan.configuration_file())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    (said, ran.status.code().unwrap())
+}
