@@ -19,6 +19,7 @@ use byrnie_mta::policyd::PolicyDaemon;
 use byrnie_net::http::HttpServer;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tracing::info;
 
 use self::http::PolicyService;
 use super::butler::answer;
@@ -36,6 +37,8 @@ pub(super) struct Policyd {
     doors: Doors,
     http: Vec<TcpListener>,
     connections_max: usize,
+    /// The places of Postfix's and Exim's doors, for the log.
+    places: String,
 }
 
 impl Policyd {
@@ -48,6 +51,8 @@ impl Policyd {
         if !settings.is_on() {
             return Ok(None);
         }
+        let places = settings.socketmap.iter().chain(&settings.exim);
+        let places: Vec<String> = places.map(ToString::to_string).collect();
         Ok(Some(Self {
             doors: Doors {
                 socketmap: doors(&settings.socketmap).await?,
@@ -55,6 +60,7 @@ impl Policyd {
             },
             http: listening::bind_all(&settings.http).await?,
             connections_max: settings.max_connections,
+            places: places.join(", "),
         }))
     }
 
@@ -63,6 +69,8 @@ impl Policyd {
     /// # Errors
     /// The system does not let it.
     pub(super) fn start(self, common: &Common) -> Result<PolicyDaemon, Failure> {
+        let http = listening::addresses(&self.http);
+        info!(target: "byrnie::serve", places = self.places, http, "tells other mail servers how mail must go");
         let desk = Arc::new(Desk::new(Arc::clone(&common.decider)));
         let until = || common.life.clone().ended();
         let service = PolicyService::new(Arc::clone(&desk));
