@@ -56,6 +56,7 @@ pub mod inject;
 mod listening;
 pub mod mail_host;
 pub mod middle;
+pub mod neighbour;
 mod play;
 pub mod policy_host;
 pub mod report;

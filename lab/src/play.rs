@@ -6,6 +6,8 @@
 //! "authenticated" is proven by TLS at the right host, by what was demanded, and by what the program
 //! says that it matched.
 
+mod beside;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use crate::inbox::Inbox;
 use crate::inject::Injector;
 use crate::inject::Mail;
 use crate::inject::Submission;
+use crate::neighbour::Neighbour;
 use crate::report::Check;
 use crate::report::Line;
 use crate::report::LineKind;
@@ -35,17 +38,20 @@ use crate::subject::LogLine;
 use crate::world::RECORD_TTL;
 use crate::world::Site;
 
-/// Plays one scenario from its first step to its last.
+/// Plays one scenario from its first step to its last. A neighbour of the program asks how mail to the same
+/// domains must go, and must be told the same.
 pub(crate) async fn play(
     scenario: Scenario,
     site: &mut Site,
     injector: &Injector,
+    neighbour: Option<&Neighbour>,
     log: &Log,
 ) -> ScenarioResult {
     let mut player = Player {
         name: scenario.name,
         inbox: site.world.inbox.clone(),
         injector,
+        neighbour,
         log,
         story: Vec::new(),
         checks: Vec::new(),
@@ -109,6 +115,8 @@ struct Player<'a> {
     inbox: Inbox,
     /// Hands mail in.
     injector: &'a Injector,
+    /// Asks how mail must go, unless it goes to a smart host.
+    neighbour: Option<&'a Neighbour>,
     /// What the program says.
     log: &'a Log,
     /// The story so far.
@@ -151,6 +159,7 @@ impl Player<'_> {
                         None => self.settle(case, End::FirstWait).await,
                     };
                     self.judge(case, got).await;
+                    self.compare(case).await?;
                 }
             }
             Step::Later(case) => {

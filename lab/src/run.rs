@@ -17,6 +17,7 @@ use crate::authority::self_signed;
 use crate::event::Event;
 use crate::inject::Injector;
 use crate::mail_host::Conduct;
+use crate::neighbour::Neighbour;
 use crate::play::SENDER_DOMAIN;
 use crate::play::play;
 use crate::play::prose;
@@ -116,13 +117,25 @@ impl Lab {
         let started = Instant::now();
         let mut playing = JoinSet::new();
         for (at, (scenario, mut site)) in self.sites.drain(..).enumerate() {
-            let (subject, injector) = match &self.behind {
-                Some((subject, injector)) if scenario.smart_host().is_some() => (subject, injector),
-                Some(_) | None => (&self.subject, &self.injector),
+            let (subject, injector, neighbour) = match &self.behind {
+                Some((subject, injector)) if scenario.smart_host().is_some() => {
+                    (subject, injector, None)
+                }
+                Some(_) | None => {
+                    let neighbour = Neighbour::new(self.subject.plan.socketmap);
+                    (&self.subject, &self.injector, Some(neighbour))
+                }
             };
             let (injector, log) = (injector.clone(), subject.log());
             playing.spawn(Box::pin(async move {
-                let result = play(scenario.clone(), &mut site, &injector, &log).await;
+                let playing = play(
+                    scenario.clone(),
+                    &mut site,
+                    &injector,
+                    neighbour.as_ref(),
+                    &log,
+                );
+                let result = playing.await;
                 (at, scenario, site, result)
             }));
         }

@@ -31,6 +31,8 @@ pub struct SubjectPlan {
     pub smtp: SocketAddr,
     /// Where it is monitored.
     pub metrics: SocketAddr,
+    /// Where it tells neighbours how mail must go.
+    pub socketmap: SocketAddr,
     /// The lab's resolver.
     pub dns: SocketAddr,
     /// The port of the lab's mail hosts.
@@ -62,6 +64,7 @@ impl SubjectPlan {
             hostname,
             smtp,
             metrics,
+            socketmap,
             dns,
             mx_port,
             https_port,
@@ -121,6 +124,9 @@ level = "{log_level}"
 
 [metrics]
 listen = "{metrics}"
+
+[policyd]
+socketmap = ["{socketmap}"]
 "#
         )
     }

@@ -111,6 +111,8 @@ impl World {
             hostname: String::from(SUBJECT_NAME),
             smtp: SocketAddr::from((address, self.mx_port)),
             metrics: SocketAddr::from((address, self.https_port)),
+            // The resolver has this port at its own address.
+            socketmap: SocketAddr::from((address, self.dns.address.port())),
             dns: self.dns.address,
             mx_port: self.mx_port,
             https_port: self.https_port,

@@ -211,6 +211,7 @@ async fn play_one(case: Case, script: &[&str], really: Really) -> Verdict {
         name: "puppet",
         inbox: world.inbox.clone(),
         injector: &injector,
+        neighbour: None,
         log: &log,
         story: Vec::new(),
         checks: Vec::new(),
