@@ -127,6 +127,8 @@ pub(crate) struct ServeArgs {
 pub(crate) enum Only {
     /// Telling other mail servers how mail to a domain must go (`[policyd]`)
     Policyd,
+    /// Public pages (`[web]`)
+    Web,
 }
 
 /// Arguments of `top`.

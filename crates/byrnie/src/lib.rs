@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod policy_report;
 mod progress;
+mod publishing;
 mod resolving;
 mod rules;
 mod runtime;

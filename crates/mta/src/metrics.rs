@@ -38,6 +38,8 @@ pub struct Metrics {
     messages: Gauge,
     oldest_seconds: Gauge,
     dns_lookups: Family<StatusLabel, Counter>,
+    /// Requests to the public server.
+    web_requests: Family<WhatLabel, Counter>,
     dns_cache_hits: Counter,
     dns_upstream_queries: Counter,
     anchor_refreshes: Family<ResultLabel, Counter>,
@@ -87,6 +89,7 @@ impl Metrics {
             messages: Gauge::default(),
             oldest_seconds: Gauge::default(),
             dns_lookups: Family::default(),
+            web_requests: Family::default(),
             dns_cache_hits: Counter::default(),
             dns_upstream_queries: Counter::default(),
             anchor_refreshes: Family::default(),
@@ -134,6 +137,14 @@ impl Metrics {
         }
         self.dead_anchors.set(gauged(counts.dead_anchors));
         self.negative_anchors.set(gauged(counts.negative_anchors));
+    }
+
+    /// Takes over what the public server has counted, by what was asked for.
+    pub fn set_web(&self, counts: &[(&'static str, u64)]) {
+        for (what, count) in counts {
+            let requests = self.web_requests.get_or_create(&WhatLabel { what });
+            requests.inner().store(*count, Ordering::Relaxed);
+        }
     }
 
     /// Takes over how much lies in the queue.
@@ -316,6 +327,11 @@ impl Metrics {
             self.dns_upstream_queries.clone(),
         );
         self.register_anchors();
+        self.registry.register(
+            "web_requests",
+            "Requests to the public server, by what was asked for; refused are connections without a place",
+            self.web_requests.clone(),
+        );
         self.policyd.register(&mut self.registry);
         self.reports.register(&mut self.registry);
     }
@@ -428,6 +444,12 @@ struct VerdictLabel {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct StateLabel {
     state: &'static str,
+}
+
+/// By what was asked for.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WhatLabel {
+    what: &'static str,
 }
 
 /// By status of a lookup.

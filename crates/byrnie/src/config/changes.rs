@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::DefaultHasher;
 use std::hash::Hash;
 use std::hash::Hasher;
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -44,9 +45,13 @@ impl Settings {
             ("dns.trust_anchor_file", &file.dns.trust_anchor_file),
             ("tls.ca_file", &file.tls.ca_file),
         ];
+        let certificates = file.web.certificate.iter();
+        let certificates = certificates.flat_map(|one| [&one.certificate_file, &one.key_file]);
+        let web = fingerprint(certificates.map(PathBuf::as_path));
+        settings.insert(format!("web.certificate{CONTENTS}"), web);
         for (key, path) in files {
             if let Some(path) = path {
-                settings.insert(format!("{key}{CONTENTS}"), fingerprint(path));
+                settings.insert(format!("{key}{CONTENTS}"), fingerprint([path.as_path()]));
             }
         }
         Self(settings)
@@ -78,10 +83,12 @@ impl Settings {
     }
 }
 
-/// A number that tells whether a file holds what it held before.
-fn fingerprint(path: &PathBuf) -> Value {
+/// A number that tells whether files hold what they held before.
+fn fingerprint<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Value {
     let mut hasher = DefaultHasher::new();
-    fs::read(path).ok().hash(&mut hasher);
+    for path in paths {
+        fs::read(path).ok().hash(&mut hasher);
+    }
     hasher.finish().into()
 }
 
@@ -101,6 +108,7 @@ const AT_ONCE: &[&str] = &[
     "delivery.tls_timeout",
     "guarantee",
     "log.level",
+    "mta_sts",
     "queue.delay_warning",
     "queue.lifetime",
     "queue.max_messages",
@@ -124,6 +132,7 @@ const AT_ONCE: &[&str] = &[
     "smtp.tls_certificate_file",
     "smtp.tls_key_file",
     "smtp.trusted_networks",
+    "web.certificate",
 ];
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
 use byrnie_mta::SmartHost;
+use byrnie_mta_sts::Mode;
 use byrnie_net::dns::TrustAnchors;
 use byrnie_net::tls::Roots;
 use byrnie_net::tls::server_acceptor;
@@ -20,6 +21,7 @@ use super::File;
 use super::defaults::MESSAGE_MEMORY_MIN;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
 use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
+use super::defaults::STS_DOMAINS_MAX;
 use super::text::SmartHostText;
 
 /// Whether the keys agree with one another.
@@ -83,17 +85,26 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
             "2.0 doubles each wait",
         );
     }
-    if EnvFilter::try_new(&file.log.level).is_err() {
-        return broken(
-            "log.level",
-            "`log.level` is neither a level nor a list of levels",
-            "write \"info\", or levels per target such as \"info,byrnie_net=debug\"",
-        );
-    }
+    log_level(file, path, text)?;
     bounds(file, path, text)?;
     smart_host(file, path, text)?;
     anchors(file, path, text)?;
+    web(file, path, text)?;
     rules(file, path, text)
+}
+
+/// Whether the log knows the level.
+fn log_level(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    if EnvFilter::try_new(&file.log.level).is_err() {
+        return Err(ConfigError::at_key(
+            path,
+            text,
+            "log.level",
+            String::from("`log.level` is neither a level nor a list of levels"),
+            "write \"info\", or levels per target such as \"info,byrnie_net=debug\"",
+        ));
+    }
+    Ok(())
 }
 
 /// A wait grows at most tenfold.
@@ -119,6 +130,46 @@ fn smart_host(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
         String::from("`delivery.smart_host` is where byrnie itself listens"),
         "name the host that takes its mail",
     ))
+}
+
+/// Whether the public server has what it needs, and each domain one policy.
+fn web(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let broken = |key: &str, message: String, hint: &str| {
+        Err(ConfigError::at_key(path, text, key, message, hint))
+    };
+    if !file.web.listen.is_empty() && file.web.certificate.is_empty() {
+        return broken(
+            "web.listen",
+            String::from("the public server has no certificate"),
+            "add a `[[web.certificate]]` with `certificate_file` and `key_file`",
+        );
+    }
+    let mut seen = HashSet::new();
+    for rule in &file.mta_sts {
+        if let Some(domain) = rule.domains.iter().find(|domain| !seen.insert(*domain)) {
+            return broken(
+                "mta_sts.domains",
+                format!("two policies name {domain}"),
+                "join them into one `[[mta_sts]]`",
+            );
+        }
+        let names_none = rule.mx.as_ref().is_some_and(Vec::is_empty);
+        if names_none && rule.mode != Mode::None {
+            return broken(
+                "mta_sts.mx",
+                String::from("a policy that names no mail host"),
+                "leave `mx` out to go by the MX records, or set `mode` to \"none\"",
+            );
+        }
+    }
+    if seen.len() > STS_DOMAINS_MAX {
+        return broken(
+            "mta_sts.domains",
+            format!("more than {STS_DOMAINS_MAX} domains with a policy"),
+            "divide them among several byrnie",
+        );
+    }
+    Ok(())
 }
 
 /// Whether the keys about trust in the DNS go together.
@@ -325,21 +376,29 @@ pub(super) fn files(file: &File, path: &Path) -> Result<(), ConfigError> {
             return broken("tls.ca_file", named, &why);
         }
     }
-    if let (Some(certificate), Some(key)) =
-        (&file.smtp.tls_certificate_file, &file.smtp.tls_key_file)
-    {
+    let smtp = file
+        .smtp
+        .tls_certificate_file
+        .iter()
+        .zip(&file.smtp.tls_key_file);
+    let smtp = smtp.map(|(certificate, key)| ("smtp.tls_", certificate, key));
+    let web = file.web.certificate.iter();
+    let web = web.map(|one| ("web.certificate.", &one.certificate_file, &one.key_file));
+    for (section, certificate, key) in smtp.chain(web) {
+        let (certificate_key, key_key) = (
+            format!("{section}certificate_file"),
+            format!("{section}key_file"),
+        );
         let certificate_pem = match fs::read(certificate) {
             Ok(pem) => pem,
-            Err(error) => {
-                return broken("smtp.tls_certificate_file", certificate, &error.to_string());
-            }
+            Err(error) => return broken(&certificate_key, certificate, &error.to_string()),
         };
         let key_pem = match fs::read(key) {
             Ok(pem) => pem,
-            Err(error) => return broken("smtp.tls_key_file", key, &error.to_string()),
+            Err(error) => return broken(&key_key, key, &error.to_string()),
         };
         if let Err(error) = server_acceptor(&certificate_pem, &key_pem) {
-            return broken("smtp.tls_certificate_file", certificate, &error.to_string());
+            return broken(&certificate_key, certificate, &error.to_string());
         }
     }
     Ok(())

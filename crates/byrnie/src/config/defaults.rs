@@ -154,6 +154,18 @@ pub(crate) const RECEIPT_LIFETIME: Span = hours(30 * 24);
 /// `policyd.max_connections`: each of Postfix's delivery processes keeps one.
 pub(crate) const MAX_POLICYD_CONNECTIONS: usize = 12_000;
 
+/// `web.max_connections`.
+pub(crate) const WEB_MAX_CONNECTIONS: usize = 4_000;
+
+/// `web.max_connections_per_client`.
+pub(crate) const WEB_MAX_CONNECTIONS_PER_CLIENT: usize = 100;
+
+/// How many domains may have a policy.
+pub(crate) const STS_DOMAINS_MAX: usize = 100_000;
+
+/// `mta_sts.max_age`: long enough that a sender knows the policy when an attacker comes.
+pub(crate) const STS_MAX_AGE: Span = hours(14 * 24);
+
 /// `log.level`: what a postmaster wants to read.
 pub(crate) fn log_level() -> String {
     String::from("info")

@@ -22,6 +22,8 @@ use super::text::RateText;
 use super::text::Size;
 use super::text::SmartHostText;
 use super::text::Span;
+use super::web::MtaSts;
+use super::web::Web;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -56,6 +58,12 @@ pub(crate) struct File {
     /// Answering other mail servers.
     #[serde(default)]
     pub(crate) policyd: Policyd,
+    /// The public HTTPS server.
+    #[serde(default)]
+    pub(crate) web: Web,
+    /// Policies that byrnie publishes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mta_sts: Vec<MtaSts>,
     /// What the operator demands of recipient domains.
     #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<Rule>,

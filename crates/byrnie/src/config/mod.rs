@@ -10,6 +10,7 @@ mod defaults;
 mod error;
 mod file;
 mod text;
+mod web;
 
 use std::fs;
 use std::path::Path;
@@ -33,6 +34,8 @@ pub(crate) use file::Rule;
 pub(crate) use file::RuleDomain;
 pub(crate) use text::Listen;
 pub(crate) use text::Span;
+pub(crate) use web::MtaSts;
+pub(crate) use web::WebCertificate;
 
 /// Where the configuration is looked for when no `--config` is given.
 pub(crate) const DEFAULT_PATH: &str = "/etc/byrnie/byrnie.toml";
@@ -97,6 +100,8 @@ pub(crate) fn warnings(file: &File, now: UnixTime) -> Vec<String> {
 
 /// Every path in the configuration.
 fn paths(file: &mut File) -> impl Iterator<Item = &mut PathBuf> {
+    let certificates = file.web.certificate.iter_mut();
+    let certificates = certificates.flat_map(|one| [&mut one.certificate_file, &mut one.key_file]);
     [
         file.smtp.tls_certificate_file.as_mut(),
         file.smtp.tls_key_file.as_mut(),
@@ -106,6 +111,7 @@ fn paths(file: &mut File) -> impl Iterator<Item = &mut PathBuf> {
     ]
     .into_iter()
     .flatten()
+    .chain(certificates)
 }
 
 #[cfg(test)]

@@ -31,6 +31,14 @@ fn the_printed_defaults_name_every_key() {
         ca_file = "d"
         [delivery]
         smart_host = "relay.example.net"
+        [[web.certificate]]
+        certificate_file = "e"
+        key_file = "f"
+        [[mta_sts]]
+        domains = ["example.org"]
+        mode = "enforce"
+        mx = ["mx.example.org", "*.mx.example.org"]
+        max_age = "28d"
         [[rule]]
         domain = ".example"
         at_least = "dane"

@@ -9,6 +9,7 @@ use std::time::Duration;
 use byrnie_base::UnixTime;
 use byrnie_mta::Network;
 use byrnie_mta::SmartHost;
+use byrnie_mta_sts::MxPattern;
 use byrnie_net::smtp::server::Rate;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -223,6 +224,24 @@ impl fmt::Display for Listen {
     }
 }
 
+/// A mail host such as `"mx.example.org"`, or all with one label before a parent: `"*.mx.example.org"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct MxPatternText(pub(crate) MxPattern);
+
+impl FromStr for MxPatternText {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        text.parse().map(Self).map_err(|_| InvalidText::MxPattern)
+    }
+}
+
+impl fmt::Display for MxPatternText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A point in time such as `"2026-12-01T00:00:00Z"` or `"2026-12-01T08:00+01:00"`: RFC 3339.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Moment(pub(crate) UnixTime);
@@ -257,6 +276,8 @@ pub(crate) enum InvalidText {
     Listen,
     /// Not a date and a time with an offset from UTC.
     Moment,
+    /// Neither a host name nor an asterisk and a parent.
+    MxPattern,
     /// Neither an address nor an address with a prefix length.
     Network,
     /// Neither "off" nor a number and a time.
@@ -276,6 +297,9 @@ impl fmt::Display for InvalidText {
                 "not a place to listen: write it like \"127.0.0.1:8461\" or \"unix:/run/byrnie/x.sock\""
             }
             Self::Moment => "not a point in time: write it like \"2026-12-01T00:00:00Z\"",
+            Self::MxPattern => {
+                "not a mail host: write it like \"mx.example.org\" or \"*.mx.example.org\""
+            }
             Self::Network => "not a network: write it like \"192.0.2.0/24\" or \"2001:db8::/32\"",
             Self::Rate => "not a rate: write \"off\", or how many in which time such as \"600/1m\"",
             Self::Size => "not a size: write a number with a unit such as \"50MiB\"",
@@ -322,6 +346,7 @@ serde_as_text!(
     NetworkText,
     SmartHostText,
     Listen,
+    MxPatternText,
     Moment
 );
 

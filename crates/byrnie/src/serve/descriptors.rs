@@ -8,6 +8,7 @@ use rustix::process::setrlimit;
 use tracing::warn;
 
 use super::policyd;
+use super::web;
 use crate::cli::Only;
 use crate::config::File;
 use crate::failure::Failure;
@@ -19,8 +20,16 @@ use crate::failure::Failure;
 pub(super) fn make_room(file: &File, only: Option<Only>) -> Result<(), Failure> {
     let hard = raise();
     let (clients, outbound) = match only {
-        None => (clients(file, file.smtp.max_connections), outbound(file)),
-        Some(Only::Policyd) => (clients(file, 0), 0),
+        None => {
+            let services = [
+                file.smtp.max_connections,
+                policyd::clients(file),
+                web::clients(file),
+            ];
+            (sum(&services), outbound(file))
+        }
+        Some(Only::Policyd) => (sum(&[policyd::clients(file)]), 0),
+        Some(Only::Web) => (sum(&[web::clients(file)]), 0),
     };
     match judge(hard, clients, outbound) {
         Room::Enough => Ok(()),
@@ -43,8 +52,8 @@ pub(super) fn make_room(file: &File, only: Option<Only>) -> Result<(), Failure> 
 
 /// What helps.
 const HINT: &str = "raise `LimitNOFILE=` in the systemd unit (`ulimit -Hn` in a shell), or lower \
-                    `smtp.max_connections`, `policyd.max_connections` or \
-                    `delivery.max_slow_deliveries`";
+                    `smtp.max_connections`, `policyd.max_connections`, \
+                    `web.max_connections` or `delivery.max_slow_deliveries`";
 
 /// Raises the limit to the highest that is allowed; says what it is.
 fn raise() -> u64 {
@@ -60,9 +69,11 @@ fn raise() -> u64 {
     }
 }
 
-/// The clients that there may be, with those that hand mail over.
-fn clients(file: &File, smtp: usize) -> u64 {
-    let clients = smtp.saturating_add(policyd::clients(file));
+/// The clients that there may be, of all services.
+fn sum(services: &[usize]) -> u64 {
+    let clients = services
+        .iter()
+        .fold(0, |sum: usize, clients| sum.saturating_add(*clients));
     u64::try_from(clients).unwrap_or(u64::MAX)
 }
 

@@ -38,6 +38,8 @@ use super::policyd::Policyd;
 use super::policyd::Steward;
 use super::reload::Reloader;
 use super::settings;
+use super::web;
+use super::web::Web;
 use crate::cli::Only;
 use crate::cli::ServeArgs;
 use crate::config::File;
@@ -57,19 +59,20 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     descriptors::make_room(file, args.only)?;
     let (ending, life) = life::begin();
     let mut common = Common::prepare(file, life).await?;
-    let policyd = Policyd::listen(file).await?;
-    let listeners = match args.only {
-        None => listening::bind_all(&file.smtp.listen).await?,
-        Some(Only::Policyd) if policyd.is_some() => Vec::new(),
-        Some(Only::Policyd) => {
-            return Err(Failure::usage("the policy daemon listens nowhere")
-                .hint("set `policyd.socketmap`, `policyd.exim` or `policyd.http`"));
-        }
+    let policyd = match args.only {
+        None | Some(Only::Policyd) => Policyd::listen(file).await?,
+        Some(Only::Web) => None,
+    };
+    let listeners = smtp_listeners(file, args.only, policyd.is_some()).await?;
+    let web = match args.only {
+        None | Some(Only::Web) => web::start(file, &common).await?,
+        Some(Only::Policyd) => None,
     };
     let smtp = listening::addresses(&listeners);
     let numbers = Numbers {
         metrics: Arc::clone(&common.metrics),
         resolver: common.resolver.clone(),
+        web: web.clone(),
     };
     let monitor = HttpServer::new(Monitor::new(numbers), monitor::CONNECTIONS);
     let monitor = Arc::new(monitor);
@@ -79,7 +82,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     let door = Door::open(&file.queue.spool)?;
     let mta = match args.only {
         None => Some(relay(file, &common, listeners)?),
-        Some(Only::Policyd) => None,
+        Some(Only::Policyd | Only::Web) => None,
     };
     let policyd = policyd.map(|policyd| policyd.start(&common)).transpose()?;
     let reloader = Arc::new(Reloader {
@@ -89,6 +92,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         decider: Arc::clone(&common.decider),
         control: mta.as_ref().map(Mta::control),
         store: Arc::clone(&common.store),
+        web,
         log,
     });
     let until = || common.life.clone().ended();
@@ -121,6 +125,25 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     settle(&common.store).await;
     info!(target: "byrnie::serve", "ended");
     result
+}
+
+/// Where mail is taken in: nowhere if another service runs alone, which then must be served somewhere.
+async fn smtp_listeners(
+    file: &File,
+    only: Option<Only>,
+    is_policyd: bool,
+) -> Result<Vec<TcpListener>, Failure> {
+    match only {
+        None => listening::bind_all(&file.smtp.listen).await,
+        Some(Only::Policyd) if !is_policyd => {
+            Err(Failure::usage("the policy daemon listens nowhere")
+                .hint("set `policyd.socketmap`, `policyd.exim` or `policyd.http`"))
+        }
+        Some(Only::Web) if file.web.listen.is_empty() => {
+            Err(Failure::usage("the public server listens nowhere").hint("set `web.listen`"))
+        }
+        Some(Only::Policyd | Only::Web) => Ok(Vec::new()),
+    }
 }
 
 /// Waits for the end of everything. A part that ends by itself ends the whole.
@@ -246,11 +269,16 @@ struct Numbers {
     metrics: Arc<Metrics>,
     /// What the resolver counts.
     resolver: Resolver,
+    /// What the public server counts; `None` where there is none.
+    web: Option<Arc<Web>>,
 }
 
 impl Measure for Numbers {
     fn measure(&self) -> String {
         self.metrics.set_dns(self.resolver.stats().snapshot());
+        if let Some(web) = &self.web {
+            self.metrics.set_web(&web.counts());
+        }
         self.metrics.render()
     }
 }

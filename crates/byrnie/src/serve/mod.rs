@@ -19,6 +19,7 @@ mod monitor;
 mod policyd;
 mod reload;
 mod settings;
+mod web;
 
 use std::process::ExitCode;
 

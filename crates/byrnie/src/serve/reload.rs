@@ -14,6 +14,8 @@ use tracing::info;
 use tracing::warn;
 
 use super::settings;
+use super::web;
+use super::web::Web;
 use crate::cli::ServeArgs;
 use crate::config;
 use crate::config::Settings;
@@ -37,6 +39,8 @@ pub(super) struct Reloader {
     pub(super) control: Option<MtaControl>,
     /// Takes over how much is kept.
     pub(super) store: Arc<SqliteStore>,
+    /// Takes over what is about public pages; `None` where none are served.
+    pub(super) web: Option<Arc<Web>>,
     /// Takes over what is about the log.
     pub(super) log: LogLevel,
 }
@@ -91,6 +95,11 @@ impl Reloader {
         config::check_files(&file, path)?;
         config::check_lifetimes(&file, path, now)?;
         let tls = settings::server_tls(&file)?;
+        let web = self
+            .web
+            .as_ref()
+            .map(|web| web::acceptor(&file.web.certificate).map(|acceptor| (web, acceptor)));
+        let web = web.transpose()?;
         self.log.set(&file.log.level)?;
         // Nothing can fail any more.
         // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
@@ -98,6 +107,9 @@ impl Reloader {
         if let Some(control) = &self.control {
             let mta = settings::mta(&file, self.hostname.clone());
             control.reconfigure(&mta, tls);
+        }
+        if let Some((web, acceptor)) = web {
+            web.reconfigure(&file, acceptor);
         }
         self.store.set_bounds(settings::spool_bounds(&file));
         let changes = running.take_over(&Settings::of(&file));

@@ -1,0 +1,330 @@
+//! The public HTTPS server: its policies, its certificates, and how both change.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use byrnie_base::DomainName;
+use byrnie_base::Secured;
+use byrnie_mta_sts::Policy;
+use byrnie_mta_sts::Published;
+use byrnie_net::current::Current;
+use byrnie_net::dns::Resolver;
+use byrnie_net::http::ConnectionLimits;
+use byrnie_net::http::HttpServer;
+use byrnie_net::tls::ServerIdentity;
+use byrnie_net::tls::https_acceptor;
+use byrnie_store::PublishedPolicies;
+use byrnie_store::PublishedSts;
+use byrnie_store::SqliteStore;
+use byrnie_store::StoreError;
+use byrnie_web::Handed;
+use byrnie_web::Site;
+use byrnie_web::TakeReport;
+use futures_util::StreamExt;
+use futures_util::stream;
+use hyper::body::Bytes;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tracing::error;
+use tracing::info;
+use tracing::warn;
+
+use super::common::Common;
+use super::listening;
+use crate::config::File;
+use crate::config::MtaSts;
+use crate::config::WebCertificate;
+use crate::failure::Failure;
+use crate::publishing::draw_up;
+use crate::publishing::mail_hosts;
+
+/// The public HTTPS server at work.
+pub(super) struct Web {
+    server: Arc<HttpServer<Site<Nobody>>>,
+    store: Arc<SqliteStore>,
+    resolver: Resolver,
+    /// What is published.
+    rules: Current<Vec<Arc<MtaSts>>>,
+    /// What it is published with.
+    certificates: Current<Vec<WebCertificate>>,
+    /// Wakes who looks after policies.
+    changed: Notify,
+}
+
+/// Takes no reports.
+pub(super) enum Nobody {}
+
+impl TakeReport for Nobody {
+    async fn take(&self, _: &str, _: Bytes) -> Handed {
+        match *self {}
+    }
+}
+
+/// Serves public pages if they are to be served anywhere; says where.
+///
+/// # Errors
+/// An address or a certificate cannot be used.
+pub(super) async fn start(file: &File, common: &Common) -> Result<Option<Arc<Web>>, Failure> {
+    if file.web.listen.is_empty() {
+        return Ok(None);
+    }
+    let limits = ConnectionLimits {
+        in_all: file.web.max_connections,
+        per_client: file.web.max_connections_per_client,
+        per_network: file.web.max_connections,
+    };
+    let acceptor = acceptor(&file.web.certificate)?;
+    let server = HttpServer::new(Site::new(None), limits).with_tls(acceptor);
+    let web = Arc::new(Web {
+        server: Arc::new(server),
+        store: Arc::clone(&common.store),
+        resolver: common.resolver.clone(),
+        rules: Current::new(rules(file)),
+        certificates: Current::new(file.web.certificate.clone()),
+        changed: Notify::new(),
+    });
+    let listeners = listening::bind_all(&file.web.listen).await?;
+    let at = listening::addresses(&listeners);
+    for listener in listeners {
+        let until = common.life.clone().ended();
+        tokio::spawn(Arc::clone(&web.server).serve(listener, until));
+    }
+    tokio::spawn(while_alive(common, Arc::clone(&web).keep_policies()));
+    tokio::spawn(while_alive(common, Arc::clone(&web).keep_certificates()));
+    info!(target: "byrnie::web", %at, "public pages are served");
+    Ok(Some(web))
+}
+
+/// What is published.
+fn rules(file: &File) -> Vec<Arc<MtaSts>> {
+    file.mta_sts.iter().cloned().map(Arc::new).collect()
+}
+
+/// How many clients there may be.
+pub(super) fn clients(file: &File) -> usize {
+    match file.web.listen.is_empty() {
+        true => 0,
+        false => file.web.max_connections,
+    }
+}
+
+/// Does something until the gateway ends.
+fn while_alive(
+    common: &Common,
+    what: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let ended = common.life.clone().ended();
+    async move {
+        tokio::select! {
+            () = ended => {}
+            () = what => {}
+        }
+    }
+}
+
+/// An acceptor for these certificates.
+///
+/// # Errors
+/// A file cannot be read or used.
+pub(super) fn acceptor(certificates: &[WebCertificate]) -> Result<TlsAcceptor, Failure> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    };
+    let mut files = Vec::new();
+    for one in certificates {
+        files.push((read(&one.certificate_file)?, read(&one.key_file)?));
+    }
+    let identities: Vec<_> = files
+        .iter()
+        .map(|(certificate_pem, key_pem)| ServerIdentity {
+            certificate_pem,
+            key_pem,
+        })
+        .collect();
+    https_acceptor(&identities).map_err(|error| {
+        Failure::usage(format!("the certificates of `web.certificate`: {error}"))
+            .hint("`byrnie config check` looks at each certificate and its key")
+    })
+}
+
+/// Who wants a policy to change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Occasion {
+    /// The start: what was published before goes on at once, however long the DNS takes.
+    Start,
+    /// The operator, by a start, a new configuration or a command.
+    Operator,
+    /// Time, and what the DNS says by now.
+    Time,
+}
+
+impl Web {
+    /// Takes over a new configuration, with an acceptor made from it.
+    pub(super) fn reconfigure(&self, file: &File, acceptor: TlsAcceptor) {
+        self.rules.replace(rules(file));
+        self.certificates.replace(file.web.certificate.clone());
+        self.server.replace_tls(acceptor);
+        self.changed.notify_one();
+    }
+
+    /// How many policies were served, how many requests were for what is not here, and how many connections
+    /// found no place.
+    pub(super) fn counts(&self) -> [(&'static str, u64); 4] {
+        let counts = self.server.service().counts();
+        [
+            ("policy", counts.policies.load(Ordering::Relaxed)),
+            ("report", counts.reports.load(Ordering::Relaxed)),
+            ("stranger", counts.strangers.load(Ordering::Relaxed)),
+            ("refused", self.server.refused()),
+        ]
+    }
+
+    /// Publishes policies, and again when something may have changed.
+    async fn keep_policies(self: Arc<Self>) {
+        self.publish(Occasion::Start).await;
+        let mut occasion = Occasion::Operator;
+        loop {
+            self.publish(occasion).await;
+            occasion = tokio::select! {
+                () = self.changed.notified() => Occasion::Operator,
+                () = sleep(LOOK_AGAIN) => Occasion::Time,
+            };
+        }
+    }
+
+    /// Publishes the policies of all domains.
+    async fn publish(self: &Arc<Self>, occasion: Occasion) {
+        let rules = self.rules.get();
+        let work: Vec<_> = rules
+            .iter()
+            .flat_map(|rule| {
+                rule.domains
+                    .iter()
+                    .map(|domain| (Arc::clone(rule), domain.clone()))
+            })
+            .collect();
+        let settled = stream::iter(work).map(|(rule, domain)| {
+            let web = Arc::clone(self);
+            async move {
+                let settled = web.settle(&rule, &domain, occasion).await;
+                settled.unwrap_or_else(|error| {
+                    error!(target: "byrnie::web", %domain, %error, "no policy is published");
+                    None
+                })
+            }
+        });
+        let published: Vec<_> = settled.buffer_unordered(DOMAINS_AT_ONCE).collect().await;
+        self.server
+            .service()
+            .publish(published.into_iter().flatten());
+    }
+
+    /// The policy that a domain publishes from now on: the one that its rule makes, or else the one before.
+    async fn settle(
+        &self,
+        rule: &MtaSts,
+        domain: &DomainName,
+        occasion: Occasion,
+    ) -> Result<Option<Published>, StoreError> {
+        let last = self.store.published_sts(domain).await?;
+        let edition = last.as_ref().map_or(0, |last| last.edition);
+        let before = last.as_ref().and_then(|last| {
+            let policy = Policy::parse(last.text.as_bytes()).ok()?;
+            Some(Published::new(domain.clone(), policy, edition))
+        });
+        if occasion == Occasion::Start {
+            return Ok(before);
+        }
+        let hosts = mail_hosts(&self.resolver, domain).await;
+        let next = match draw_up(rule, &hosts) {
+            Ok(policy) => Published::new(domain.clone(), policy, edition),
+            Err(why) => {
+                error!(target: "byrnie::web", %domain, %why, kept = before.is_some(), "the policy cannot be drawn up");
+                return Ok(before);
+            }
+        };
+        if before.as_ref() == Some(&next) {
+            return Ok(before);
+        }
+        // Who can forge an unsigned answer must not put a host of his own into the policy.
+        let derived = rule.mx.is_none() && occasion == Occasion::Time;
+        if derived && !hosts.as_ref().is_ok_and(Secured::is_secure) {
+            warn!(
+                target: "byrnie::web", %domain,
+                hint = "if the change is yours, `byrnie reload` takes it over",
+                "the MX records have changed, and are not signed: the policy stays"
+            );
+            return Ok(before);
+        }
+        let hosts = hosts.map(|hosts| hosts.value).unwrap_or_default();
+        let locked_out = next.locked_out(&hosts);
+        if !locked_out.is_empty() {
+            let names: Vec<&str> = locked_out.iter().map(|host| host.as_str()).collect();
+            error!(
+                target: "byrnie::web", %domain, hosts = names.join(", "), kept = before.is_some(),
+                hint = "name these MX hosts in `mta_sts.mx`, or withdraw their MX records first",
+                "the policy would lock out live mail hosts, and is not published"
+            );
+            return Ok(before);
+        }
+        let text = next.policy.to_string();
+        let published = PublishedSts {
+            domain: domain.clone(),
+            edition,
+            text,
+        };
+        self.store.put_published_sts(published).await?;
+        info!(target: "byrnie::web", %domain, record = %next.record(), "a new policy is published: its TXT record must say so");
+        Ok(Some(next))
+    }
+
+    /// Takes over certificates when their files change.
+    async fn keep_certificates(self: Arc<Self>) {
+        let mut known = stamps(&self.certificates.get());
+        loop {
+            sleep(LOOK_AT_FILES).await;
+            let certificates = self.certificates.get();
+            let now = stamps(&certificates);
+            if now == known {
+                continue;
+            }
+            known = now;
+            match acceptor(&certificates) {
+                Ok(acceptor) => {
+                    self.server.replace_tls(acceptor);
+                    info!(target: "byrnie::web", "the certificates were read again");
+                }
+                Err(failure) => error!(
+                    target: "byrnie::web", error = failure.message(),
+                    "the certificates cannot be used; those before go on"
+                ),
+            }
+        }
+    }
+}
+
+/// What tells whether files have changed: their times and lengths.
+fn stamps(certificates: &[WebCertificate]) -> Vec<Option<(SystemTime, u64)>> {
+    let files = certificates.iter();
+    let files = files.flat_map(|one| [&one.certificate_file, &one.key_file]);
+    files
+        .map(|path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        })
+        .collect()
+}
+
+/// How often the MX records are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(3_600);
+
+/// How often the files of certificates are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+
+/// How many domains are looked at side by side.
+const DOMAINS_AT_ONCE: usize = 16;
