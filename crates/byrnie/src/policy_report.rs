@@ -153,7 +153,7 @@ impl Sts {
             StsEvidence::NotAsked => none("not-asked", None),
             StsEvidence::Absent => none("absent", None),
             StsEvidence::RecordUnknown(error) => none("record-unknown", Some(error.to_string())),
-            StsEvidence::FetchFailed(why) => none("fetch-failed", Some(why.clone())),
+            StsEvidence::FetchFailed(failure) => none("fetch-failed", Some(failure.why.clone())),
             StsEvidence::StoreUnreadable(why) => none("store-unreadable", Some(why.clone())),
             StsEvidence::Policy {
                 policy,

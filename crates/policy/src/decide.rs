@@ -616,7 +616,10 @@ fn sts_reasons(sts: &StsEvidence, term: StsTerm<'_>) -> Vec<Reason> {
     match sts {
         StsEvidence::NotAsked => vec![Reason::StsOff],
         StsEvidence::Absent => vec![Reason::StsAbsent],
-        StsEvidence::FetchFailed(why) => vec![Reason::StsFetchFailed { why: why.clone() }],
+        StsEvidence::FetchFailed(failure) => {
+            let why = failure.why.clone();
+            vec![Reason::StsFetchFailed { why }]
+        }
         StsEvidence::StoreUnreadable(why) => vec![Reason::StsStoreUnreadable { why: why.clone() }],
         StsEvidence::RecordUnknown(error) => {
             let error = error.clone();

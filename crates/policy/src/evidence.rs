@@ -150,7 +150,7 @@ pub enum StsEvidence {
     /// The domain has no policy: no TXT record and nothing in the cache.
     Absent,
     /// The domain promises a policy, none is cached, and it could not be fetched (behaviour rule 25).
-    FetchFailed(String),
+    FetchFailed(StsFailure),
     /// Nothing is cached, and whether the domain promises a policy could not be found out.
     RecordUnknown(LookupError),
     /// The policy store could not be read (behaviour rule 29).
@@ -164,6 +164,15 @@ pub enum StsEvidence {
         /// Time since it was last fetched or confirmed.
         age: Duration,
     },
+}
+
+/// Why a promised policy could not be had.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StsFailure {
+    /// In words.
+    pub why: String,
+    /// The result type for reports: RFC 8460, Section 4.3.2.2.
+    pub result_type: &'static str,
 }
 
 /// Where a living policy came from.

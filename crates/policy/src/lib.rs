@@ -27,6 +27,7 @@ pub use evidence::InsecureMx;
 pub use evidence::Mx;
 pub use evidence::MxRrset;
 pub use evidence::StsEvidence;
+pub use evidence::StsFailure;
 pub use evidence::StsSource;
 pub use evidence::TlsaEvidence;
 pub use explain::Explanation;

@@ -87,7 +87,7 @@ impl<S: Spool, C: Clock> SmtpOffer<S, C> {
     /// Why addresses could not be reached; those that did not answer are remembered.
     fn failures(&self, unreached: Vec<Unreached>) -> Vec<(SocketAddr, Failure)> {
         let unreached = unreached.into_iter();
-        let failures = unreached.map(|Unreached { address, error }| {
+        let failures = unreached.map(|Unreached { address, error, .. }| {
             if error.is_silence() {
                 self.down.failed(address);
             }

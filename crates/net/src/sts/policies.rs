@@ -20,6 +20,7 @@ use byrnie_mta_sts::StsRecord;
 use byrnie_mta_sts::plan;
 use byrnie_mta_sts::record_owner;
 use byrnie_policy::StsEvidence;
+use byrnie_policy::StsFailure;
 use byrnie_policy::StsSource;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -132,7 +133,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
             Ok(fetched) => living(&fetched, StsSource::Fetched, self.clock.now()),
             Err(error) => {
                 let why = error.to_string();
-                *failure = Some(self.failure(why.clone()));
+                *failure = Some(self.failure(told(&error)));
                 living(&cached, StsSource::CachedAfterFailure(why), now)
             }
         };
@@ -195,7 +196,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
             }
             Err(error) if cached.is_alive(self.clock.now()) => {
                 tracing::warn!(%domain, %error, "an MTA-STS policy cannot be refreshed");
-                *failure = Some(self.failure(error.to_string()));
+                *failure = Some(self.failure(told(&error)));
                 counts.failed.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
@@ -261,8 +262,8 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
                     }
                     Err(error) => {
                         tracing::info!(%domain, %error, "an MTA-STS policy cannot be fetched");
-                        *failure = Some(self.failure(error.to_string()));
-                        Some(error.to_string())
+                        *failure = Some(self.failure(told(&error)));
+                        Some(told(&error))
                     }
                 }
             }
@@ -274,7 +275,9 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
         let alive = cached.filter(|cached| cached.is_alive(now));
         Ok(match (alive, why) {
             (Some(cached), None) => living(&cached, StsSource::Cached, now),
-            (Some(cached), Some(why)) => living(&cached, StsSource::CachedAfterFailure(why), now),
+            (Some(cached), Some(why)) => {
+                living(&cached, StsSource::CachedAfterFailure(why.why), now)
+            }
             (None, Some(why)) => StsEvidence::FetchFailed(why),
             (None, None) => without_policy(published),
         })
@@ -298,7 +301,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
     }
 
     /// A failure that ends now.
-    fn failure(&self, why: String) -> Failure {
+    fn failure(&self, why: StsFailure) -> Failure {
         Failure {
             at: self.clock.now(),
             why,
@@ -345,6 +348,14 @@ impl RefreshCounts {
     }
 }
 
+/// A failure, for the decision.
+fn told(error: &FetchError) -> StsFailure {
+    StsFailure {
+        why: error.to_string(),
+        result_type: error.result_type(),
+    }
+}
+
 /// A policy that is alive.
 fn living(cached: &CachedPolicy, source: StsSource, now: UnixTime) -> StsEvidence {
     StsEvidence::Policy {
@@ -358,7 +369,10 @@ fn living(cached: &CachedPolicy, source: StsSource, now: UnixTime) -> StsEvidenc
 fn without_policy(published: &Published) -> StsEvidence {
     match published {
         Published::Policy(_) | Published::Nothing => StsEvidence::Absent,
-        Published::Unusable(why) => StsEvidence::FetchFailed(why.clone()),
+        Published::Unusable(why) => StsEvidence::FetchFailed(StsFailure {
+            why: why.clone(),
+            result_type: "sts-policy-invalid",
+        }),
         Published::Unknown(error) => StsEvidence::RecordUnknown(error.clone()),
     }
 }

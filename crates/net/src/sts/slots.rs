@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use byrnie_base::DomainName;
 use byrnie_base::UnixTime;
 use byrnie_mta_sts::FETCH_FAILURE_MEMORY;
+use byrnie_policy::StsFailure;
 use tokio::sync::MutexGuard;
 
 /// How the last fetch for a domain ended, if it failed.
@@ -15,8 +16,8 @@ use tokio::sync::MutexGuard;
 pub(super) struct Failure {
     /// When it ended.
     pub(super) at: UnixTime,
-    /// Why, for people.
-    pub(super) why: String,
+    /// Why.
+    pub(super) why: StsFailure,
 }
 
 /// The place of one domain: whoever holds the lock fetches, the others wait for the outcome.
@@ -97,7 +98,10 @@ mod tests {
         let held = slots.of(&name(0), UnixTime(0));
         for number in 1..DOMAINS_REMEMBERED_MAX + 100 {
             let slot = slots.of(&name(number), UnixTime(0));
-            let why = String::new();
+            let why = StsFailure {
+                why: String::new(),
+                result_type: "sts-policy-fetch-error",
+            };
             *slot.lock().await = Some(Failure {
                 at: UnixTime(0),
                 why,

@@ -17,6 +17,7 @@ use byrnie_net::sts::REFRESH_CONCURRENCY;
 use byrnie_net::sts::REFRESH_RETRY;
 use byrnie_net::sts::RefreshReport;
 use byrnie_policy::StsEvidence;
+use byrnie_policy::StsFailure;
 use byrnie_policy::StsSource;
 use futures_util::future::join_all;
 
@@ -66,7 +67,7 @@ async fn rule_22_a_bad_record_without_a_cached_policy_is_none_and_says_why() {
         .dns
         .txt("example.org", &["v=STSv1; id=1", "v=STSv1; id=2"]);
     let why = "its TXT record cannot be used: 2 records begin with v=STSv1;";
-    let expected = StsEvidence::FetchFailed(String::from(why));
+    let expected = fetch_failed(why, "sts-policy-invalid");
     assert_eq!(find(&world).await, expected);
 }
 
@@ -148,7 +149,10 @@ async fn rule_25_without_a_cached_policy_a_failed_fetch_is_remembered_for_five_m
     let world = World::new();
     world.dns.txt("example.org", &["v=STSv1; id=1"]);
     world.hosts.set("example.org", Err(FetchError::Status(404)));
-    let none = StsEvidence::FetchFailed(FetchError::Status(404).to_string());
+    let none = fetch_failed(
+        &FetchError::Status(404).to_string(),
+        "sts-policy-fetch-error",
+    );
     for _ in 0..3 {
         assert_eq!(find(&world).await, none);
     }
@@ -172,10 +176,7 @@ async fn a_file_that_is_no_policy_is_a_failed_fetch() {
         .hosts
         .set("example.org", Ok(String::from("mode: enforce\n")));
     let why = "the policy file is refused: the field version is missing";
-    assert_eq!(
-        find(&world).await,
-        StsEvidence::FetchFailed(String::from(why))
-    );
+    assert_eq!(find(&world).await, fetch_failed(why, "sts-policy-invalid"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -445,4 +446,12 @@ impl PolicyCache for FullCache {
     async fn stale(&self, _: UnixTime, _: u32) -> Result<Vec<CachedPolicy>, CacheError> {
         Ok(Vec::new())
     }
+}
+
+/// A promised policy that could not be had.
+fn fetch_failed(why: &str, result_type: &'static str) -> StsEvidence {
+    StsEvidence::FetchFailed(StsFailure {
+        why: why.to_owned(),
+        result_type,
+    })
 }

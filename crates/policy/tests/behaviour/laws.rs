@@ -17,6 +17,7 @@ use byrnie_policy::MxRrset;
 use byrnie_policy::Reason;
 use byrnie_policy::Strength;
 use byrnie_policy::StsEvidence;
+use byrnie_policy::StsFailure;
 use byrnie_policy::StsSource;
 use byrnie_policy::TlsRequirement;
 use byrnie_policy::TlsaEvidence;
@@ -403,7 +404,10 @@ fn sts() -> impl Strategy<Value = StsEvidence> {
     prop_oneof![
         4 => Just(StsEvidence::Absent),
         1 => Just(StsEvidence::NotAsked),
-        1 => Just(StsEvidence::FetchFailed(String::from("status 404"))),
+        1 => Just(StsEvidence::FetchFailed(StsFailure {
+            why: String::from("status 404"),
+            result_type: "sts-policy-fetch-error",
+        })),
         1 => Just(StsEvidence::StoreUnreadable(String::from("locked"))),
         1 => select(vec![bogus(), failed()]).prop_map(StsEvidence::RecordUnknown),
         6 => sts_policy(),

@@ -7,6 +7,7 @@ use byrnie_policy::HostEvidence;
 use byrnie_policy::MxRrset;
 use byrnie_policy::Strength;
 use byrnie_policy::StsEvidence;
+use byrnie_policy::StsFailure;
 use byrnie_policy::StsSource;
 use byrnie_policy::TlsaEvidence;
 use byrnie_policy::Verdict;
@@ -45,7 +46,7 @@ fn rule_24_the_cached_policy_is_enforced_when_a_newer_one_cannot_be_fetched() {
 
 #[test]
 fn rule_25_a_policy_that_cannot_be_fetched_and_is_not_cached_is_none() {
-    let evidence = unsigned(StsEvidence::FetchFailed(String::from("status 503")));
+    let evidence = unsigned(fetch_failed("status 503"));
     assert_snapshot!(explain(&evidence), @r#"
     example.org: opportunistic
       The MX records are not signed.
@@ -408,7 +409,7 @@ fn an_enforced_policy_is_the_floor_even_where_no_host_may_be_used() {
         assert_eq!(first.floor(), Some(Strength::MtaSts));
         let expired = Evidence {
             floor: first.floor(),
-            ..unsigned(StsEvidence::FetchFailed(String::from("blocked")))
+            ..unsigned(fetch_failed("blocked"))
         };
         assert_eq!(decide(&expired).verdict, Verdict::Wait);
 
@@ -440,4 +441,12 @@ fn unsigned(sts: StsEvidence) -> Evidence {
         sts,
         ..domain(Security::Insecure, hosts.into())
     }
+}
+
+/// A policy that could not be fetched.
+fn fetch_failed(why: &str) -> StsEvidence {
+    StsEvidence::FetchFailed(StsFailure {
+        why: why.to_owned(),
+        result_type: "sts-policy-fetch-error",
+    })
 }

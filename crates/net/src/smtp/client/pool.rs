@@ -131,15 +131,15 @@ impl<C: Clock> ConnectionPool<C> {
     ) -> Reached {
         let address = closed.channel().address;
         let dialled = self.client.dial(address).await;
-        let connected = match dialled {
+        let (local, connected) = match dialled {
             Ok(stream) => {
-                self.client
-                    .connect_over(stream, host, address, requirement)
-                    .await
+                let local = local_address(&stream);
+                let connecting = self.client.connect_over(stream, host, address, requirement);
+                (local, connecting.await)
             }
-            Err(error) => Err(error),
+            Err(error) => (None, Err(error)),
         };
-        Reached::by_connecting(address, connected, closed.place, Vec::new())
+        Reached::by_connecting(address, local, connected, closed.place, Vec::new())
     }
 
     /// Lets go of what has stood ready for too long; to be called every second.
@@ -175,11 +175,12 @@ impl<C: Clock> ConnectionPool<C> {
                 };
             }
             if let Some(won) = self.race(&left, &mut failed).await {
+                let local = local_address(&won.stream);
                 let connected = self
                     .client
                     .connect_over(won.stream, host, won.address, requirement)
                     .await;
-                return Reached::by_connecting(won.address, connected, won.place, failed);
+                return Reached::by_connecting(won.address, local, connected, won.place, failed);
             }
             left.retain(|address| failed.iter().all(|failed| failed.address != *address));
             if left.is_empty() {
@@ -224,7 +225,11 @@ impl<C: Clock> ConnectionPool<C> {
                         stream,
                     });
                 }
-                (address, _, Err(error)) => failed.push(Unreached { address, error }),
+                (address, _, Err(error)) => failed.push(Unreached {
+                    address,
+                    local: None,
+                    error,
+                }),
             }
         }
     }
@@ -251,6 +256,7 @@ impl Reached {
     /// A connection was made, or was not.
     fn by_connecting(
         address: SocketAddr,
+        local: Option<IpAddr>,
         connected: Result<Connection, AttemptError>,
         place: Place,
         mut failed: Vec<Unreached>,
@@ -260,9 +266,14 @@ impl Reached {
                 connection,
                 place,
                 origin: Origin::New,
+                local,
             }),
             Err(error) => {
-                failed.push(Unreached { address, error });
+                failed.push(Unreached {
+                    address,
+                    local,
+                    error,
+                });
                 None
             }
         };
@@ -275,6 +286,8 @@ impl Reached {
 pub struct Unreached {
     /// The address.
     pub address: SocketAddr,
+    /// From where it was connected to, if it was.
+    pub local: Option<IpAddr>,
     /// Why.
     pub error: AttemptError,
 }
@@ -286,7 +299,11 @@ impl Unreached {
             phase: ClientPhase::Connect,
             fault: AttemptFault::Crowded,
         };
-        Self { address, error }
+        Self {
+            address,
+            local: None,
+            error,
+        }
     }
 }
 
@@ -296,6 +313,8 @@ pub struct Lease {
     connection: Connection,
     place: Place,
     origin: Origin,
+    /// From where it was made, where it was made now.
+    local: Option<IpAddr>,
 }
 
 /// Whether a connection has carried a message before.
@@ -312,6 +331,12 @@ impl Lease {
     #[must_use]
     pub fn channel(&self) -> &ChannelFacts {
         self.connection.channel()
+    }
+
+    /// From which address it was made, if that was now.
+    #[must_use]
+    pub fn local(&self) -> Option<IpAddr> {
+        self.local
     }
 
     /// Where it is from.
@@ -511,6 +536,7 @@ impl Places {
             connection,
             place,
             origin: Origin::Kept,
+            local: None,
         }
     }
 
@@ -689,6 +715,11 @@ struct Won {
     address: SocketAddr,
     place: Place,
     stream: TcpStream,
+}
+
+/// From where a stream was opened.
+fn local_address(stream: &TcpStream) -> Option<IpAddr> {
+    stream.local_addr().ok().map(|local| local.ip())
 }
 
 /// Addresses that are likely to be one owner's: a /24 of IPv4, a /48 of IPv6.
