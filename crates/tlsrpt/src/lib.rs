@@ -12,11 +12,14 @@
 //! | 4.1 reports of a day | [`Day`], [`Counts`] |
 //! | 4.3 result types | [`ResultType`] |
 //! | 4.4 JSON report schema | [`Report`] |
+//! | 5 report delivery | [`ReportMail`] |
 //! | 5 report delivery, at the other end | [`reading`] |
 //!
 //! [RFC 8460]: https://www.rfc-editor.org/rfc/rfc8460
 
 mod aggregate;
+mod datagram;
+mod mail;
 pub mod reading;
 mod record;
 mod report;
@@ -32,6 +35,11 @@ pub use aggregate::InvalidDay;
 pub use aggregate::SessionOutcome;
 pub use aggregate::SessionResult;
 pub use aggregate::policy_reports;
+pub use datagram::DATAGRAM_OCTETS_MAX;
+pub use datagram::Datagram;
+pub use datagram::DatagramError;
+pub use mail::REPORT_MEDIA_TYPE;
+pub use mail::ReportMail;
 pub use record::DESTINATIONS_MAX;
 pub use record::Destination;
 pub use record::RecordError;
