@@ -124,9 +124,9 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> Decide for Judge<R, C, F> {
     async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
         let Ruled { rules, shared, .. } = &*self.ruled.get();
         let find = || async {
-            let gathered = self.gather(rules, next_hop, terms).await;
-            let ruling = Ruling::new(decide(&gathered.evidence));
-            (ruling, gathered.reuse.min(SHARED_MAX))
+            let Gathered { evidence, reuse } = self.gather(rules, next_hop, terms).await;
+            let decision = decide(&evidence);
+            (Ruling::new(evidence, decision), reuse.min(SHARED_MAX))
         };
         shared.get((next_hop.clone(), terms), find).await
     }

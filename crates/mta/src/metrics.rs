@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::policyd::Counts;
 use crate::reports::receiving;
+use crate::reports::sending;
 use crate::words;
 
 /// Every counter of the mail transfer agent, and the registry that knows their names.
@@ -49,6 +50,8 @@ pub struct Metrics {
     pub(crate) policyd: Counts,
     /// Of TLS reports that others send.
     pub(crate) reports: receiving::Counts,
+    /// Of TLS reports that are sent to others.
+    pub(crate) reports_sent: sending::Counts,
 }
 
 /// What was done since the start; from two of them a rate is made.
@@ -97,6 +100,7 @@ impl Metrics {
             negative_anchors: Gauge::default(),
             policyd: Counts::default(),
             reports: receiving::Counts::default(),
+            reports_sent: sending::Counts::default(),
         };
         metrics.register();
         metrics
@@ -334,6 +338,7 @@ impl Metrics {
         );
         self.policyd.register(&mut self.registry);
         self.reports.register(&mut self.registry);
+        self.reports_sent.register(&mut self.registry);
     }
 
     /// Tells the registry the names of what is counted about trust anchors.

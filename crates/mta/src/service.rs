@@ -53,6 +53,7 @@ use crate::queue::Inlet;
 use crate::queue::Queue;
 use crate::queue::QueueHandle;
 use crate::queue::QueueParts;
+use crate::reports::sending::Recorder;
 
 /// How the mail transfer agent works.
 #[derive(Clone, Debug)]
@@ -128,6 +129,8 @@ pub struct MtaParts<S, R, C> {
     pub metrics: Arc<Metrics>,
     /// Where TLS reports go that come by mail; `None` where nobody takes them.
     pub reports: Option<Arc<dyn TakeReports>>,
+    /// Where it is counted how TLS with hosts went; `None` where nobody is told.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 /// A mail transfer agent at work.
@@ -369,6 +372,7 @@ where
         addresses: config.addresses,
         route: Arc::new(config.route.clone()),
         guarantees: Arc::clone(&settings.guarantees),
+        recorder: parts.recorder.clone(),
     };
     Queue::new(QueueParts {
         spool: Arc::clone(&parts.store),

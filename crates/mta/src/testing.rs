@@ -7,11 +7,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
+use byrnie_base::Secured;
 use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
+use byrnie_policy::DomainRule;
+use byrnie_policy::Evidence;
+use byrnie_policy::MxRrset;
+use byrnie_policy::StsEvidence;
 use byrnie_smtp::BodyType;
 use byrnie_smtp::EnhancedStatus;
 use byrnie_smtp::Envelope;
@@ -54,6 +60,20 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 86_400);
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is known about a domain of which nothing is.
+pub(crate) fn no_evidence(domain: &DomainName) -> Evidence {
+    Evidence {
+        domain: domain.clone(),
+        expanded_domain: None,
+        mx: Ok(Secured::insecure(MxRrset::Implicit)),
+        hosts: Vec::new(),
+        sts: StsEvidence::Absent,
+        rule: DomainRule::default(),
+        message: TlsDemand::None,
+        floor: None,
+    }
+}
 
 /// A clock that the test moves.
 pub(crate) struct TestClock(AtomicU64);

@@ -88,6 +88,7 @@ pub use outgoing::RESULTS_MAX;
 pub use outgoing::ReportNumber;
 pub use outgoing::ResultBatch;
 pub use outgoing::ResultRow;
+pub use outgoing::SessionResults;
 pub use queue_id::InvalidQueueId;
 pub use queue_id::QueueId;
 pub use receipt::AttemptOutcome;

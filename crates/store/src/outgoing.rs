@@ -117,10 +117,8 @@ fn as_optional_text<T: std::fmt::Display, S: Serializer>(
     }
 }
 
-/// Keeps what was counted, and how far each report is.
-///
-/// Whatever is changed was changed in full or not at all, and the same call again changes nothing more.
-pub trait OutgoingReports: Send + Sync + 'static {
+/// Keeps what is counted about sessions.
+pub trait SessionResults: Send + Sync + 'static {
     /// The number of the last batch that was added.
     fn last_batch(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
@@ -130,7 +128,12 @@ pub trait OutgoingReports: Send + Sync + 'static {
         &self,
         batch: ResultBatch,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
 
+/// Keeps what reports are drawn up from, and how far each is.
+///
+/// Whatever is changed was changed in full or not at all, and the same call again changes nothing more.
+pub trait OutgoingReports: SessionResults {
     /// Draws up reports of days before `before`: for each domain and day one, due at one of `due`, of which
     /// there are as many as are to be drawn up at most; returns how many were.
     fn draw_up(

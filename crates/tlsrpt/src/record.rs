@@ -78,7 +78,8 @@ impl TlsrptRecord {
 
 impl Destination {
     /// The destination that a URI names, if it is of a kind that reports can be sent to.
-    fn parse(uri: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(uri: &str) -> Option<Self> {
         let (scheme, rest) = uri.split_once(':')?;
         if scheme.eq_ignore_ascii_case("https") {
             return Some(Self::Https(String::from(uri)));

@@ -174,6 +174,7 @@ fn relay(file: &File, common: &Common, listeners: Vec<TcpListener>) -> Result<Mt
         clock: Arc::clone(&common.clock),
         metrics: Arc::clone(&common.metrics),
         reports: None,
+        recorder: None,
     };
     let mta = settings::mta(file, common.hostname.clone());
     Mta::start(&mta, parts, common.life.clone().ended())

@@ -442,8 +442,9 @@ struct TestDecide;
 
 impl Decide for TestDecide {
     async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
-        let decision = decide(&evidence(next_hop.name().unwrap(), terms));
-        Arc::new(Ruling::new(decision))
+        let evidence = evidence(next_hop.name().unwrap(), terms);
+        let decision = decide(&evidence);
+        Arc::new(Ruling::new(evidence, decision))
     }
 }
 

@@ -18,12 +18,14 @@ use byrnie_policy::Verdict;
 use byrnie_smtp::EnhancedStatus;
 use byrnie_smtp::Reply;
 use byrnie_smtp::ReplyClass;
+use byrnie_smtp::TlsDemand;
 use byrnie_store::AttemptOutcome;
 use byrnie_store::Body;
 use byrnie_store::Circumstances;
 use byrnie_store::Claim;
 use byrnie_store::PendingRecipient;
 use byrnie_store::Receipt;
+use byrnie_tlsrpt::SessionResult;
 use tokio::time::Instant;
 
 use super::AddressOrder;
@@ -47,6 +49,9 @@ use crate::Guarantee;
 use crate::Metrics;
 use crate::Route;
 use crate::events;
+use crate::reports::sending::Recorder;
+use crate::reports::sending::applied::obstacle_results;
+use crate::reports::sending::applied::session_results;
 use crate::rules::promised;
 use crate::scheduler::Answer;
 
@@ -70,6 +75,8 @@ pub(crate) struct Courier<D, O, C> {
     pub(crate) down: Arc<DownAddresses>,
     /// What senders were promised.
     pub(crate) guarantees: Arc<Current<Vec<Guarantee>>>,
+    /// Where it is counted how TLS went; `None` where nobody is told.
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 impl<D: Decide, O: Offer, C: Clock> Deliver for Courier<D, O, C> {
@@ -135,7 +142,12 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
         let mut attempt = Attempt::new(next_hop, claim, body, &ruling);
         match decision.verdict {
             Verdict::Reject => attempt.without_host(AttemptOutcome::Bounced, &why(decision)),
-            Verdict::Wait => attempt.without_host(AttemptOutcome::Deferred, &why(decision)),
+            Verdict::Wait => {
+                self.record(claim, next_hop, || {
+                    obstacle_results(&ruling.evidence, decision)
+                });
+                attempt.without_host(AttemptOutcome::Deferred, &why(decision));
+            }
             Verdict::Dane | Verdict::MtaSts | Verdict::Encrypt | Verdict::Opportunistic => {
                 self.try_hosts(&mut attempt, decision).await;
             }
@@ -183,6 +195,12 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
                 }
                 let offering = self.offer.offer(attempt.claim, attempt.body, &target);
                 let offered = offering.await;
+                for handshake in &offered.handshakes {
+                    self.record(attempt.claim, attempt.next_hop, || {
+                        let evidence = &attempt.ruling.evidence;
+                        session_results(evidence, &host.host, &requirement.tls, handshake)
+                    });
+                }
                 let tried = offered.addresses();
                 if attempt.offered(host, &target, offered) == Next::Stop {
                     return;
@@ -195,6 +213,24 @@ impl<D: Decide, O: Offer, C: Clock> Courier<D, O, C> {
             }
         }
         attempt.no_host_is_left(decision);
+    }
+
+    /// Counts how TLS went with a domain's host.
+    ///
+    //= https://www.rfc-editor.org/rfc/rfc8460#section-4.1
+    // Mail that carries a report says `TLS-Required: No`, as does other mail to which policies are not
+    // applied: neither is told of.
+    fn record(
+        &self,
+        claim: &Claim,
+        next_hop: &MailDomain,
+        results: impl FnOnce() -> Vec<SessionResult>,
+    ) {
+        if let (Some(recorder), MailDomain::Name(domain)) = (&self.recorder, next_hop)
+            && claim.envelope.tls_demand != TlsDemand::TlsNotRequired
+        {
+            recorder.record(domain, results());
+        }
     }
 
     /// Where to connect, those last that did not answer lately.

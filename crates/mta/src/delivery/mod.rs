@@ -18,6 +18,7 @@ use std::sync::Arc;
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_policy::Decision;
+use byrnie_policy::Evidence;
 use byrnie_policy::Reason;
 use byrnie_policy::Requirement;
 use byrnie_policy::Strength;
@@ -32,6 +33,7 @@ pub(crate) use self::courier::Courier;
 pub(crate) use self::down::DownAddresses;
 pub(crate) use self::offer::SmtpOffer;
 pub use self::order::AddressOrder;
+use crate::reports::sending::applied::Handshake;
 use crate::scheduler::Answer;
 
 /// Tries a delivery.
@@ -101,6 +103,8 @@ pub(crate) trait Decide: Send + Sync + 'static {
 pub(crate) struct Ruling {
     /// The decision.
     pub(crate) decision: Decision,
+    /// What it rests on, for reports.
+    pub(crate) evidence: Evidence,
     /// Why, as far as it concerns the whole domain.
     pub(crate) reasons: Vec<String>,
     /// Why, for each host of the decision, the whole domain's reasons included.
@@ -109,7 +113,7 @@ pub(crate) struct Ruling {
 
 impl Ruling {
     /// A decision with its reasons in words.
-    pub(crate) fn new(decision: Decision) -> Self {
+    pub(crate) fn new(evidence: Evidence, decision: Decision) -> Self {
         let words = |reasons: &[Reason]| reasons.iter().map(ToString::to_string).collect();
         let reasons: Vec<String> = words(&decision.reasons);
         let of_hosts = decision.hosts.iter().map(|host| {
@@ -120,6 +124,7 @@ impl Ruling {
             reasons_of_hosts: of_hosts.collect(),
             reasons,
             decision,
+            evidence,
         }
     }
 
@@ -172,6 +177,8 @@ pub(crate) struct Offered {
     pub(crate) unreached: Vec<(SocketAddr, Failure)>,
     /// What happened on the connection, if there was one.
     pub(crate) session: Option<Session>,
+    /// How TLS went on the connections that were made.
+    pub(crate) handshakes: Vec<Handshake>,
 }
 
 /// What happened on a connection.

@@ -12,6 +12,7 @@ use byrnie_net::smtp::client::ChannelSecurity;
 use byrnie_net::smtp::client::ConnectionPool;
 use byrnie_net::smtp::client::Lease;
 use byrnie_net::smtp::client::Origin;
+use byrnie_net::smtp::client::Reached;
 use byrnie_net::smtp::client::RetryClass;
 use byrnie_net::smtp::client::Unreached;
 use byrnie_net::tls::Authentication;
@@ -36,6 +37,7 @@ use super::Target;
 use super::body::StoredBody;
 use crate::Metrics;
 use crate::metrics::Over;
+use crate::reports::sending::applied::Handshake;
 use crate::scheduler::Answer;
 
 /// Offers messages over SMTP.
@@ -58,11 +60,13 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
             requirement,
         } = target;
         let reached = self.pool.reach(host.as_ref(), addresses, requirement).await;
+        let mut handshakes = handshakes(&reached);
         let mut unreached = self.failures(reached.failed);
         let Some(lease) = reached.lease else {
             return Offered {
                 unreached,
                 session: None,
+                handshakes,
             };
         };
         let session = match self.send_to_all(claim, body, lease).await {
@@ -71,6 +75,7 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
                 self.metrics.replaced();
                 let anew = self.pool.reach_anew(lease, host.as_ref(), requirement);
                 let reached = anew.await;
+                handshakes.extend(self::handshakes(&reached));
                 unreached.extend(self.failures(reached.failed));
                 match reached.lease {
                     // A new connection is never found to have been closed before.
@@ -79,7 +84,11 @@ impl<S: Spool, C: Clock> Offer for SmtpOffer<S, C> {
                 }
             }
         };
-        Offered { unreached, session }
+        Offered {
+            unreached,
+            session,
+            handshakes,
+        }
     }
 }
 
@@ -153,6 +162,26 @@ impl<S: Spool, C: Clock> SmtpOffer<S, C> {
         lease.give_back();
         Ok(session)
     }
+}
+
+/// How TLS went on the connections that were made now; one that was kept was told of when it was made.
+fn handshakes(reached: &Reached) -> Vec<Handshake> {
+    let failed = reached.failed.iter();
+    let failed = failed.filter_map(|unreached| {
+        let Unreached {
+            address,
+            local,
+            error,
+        } = unreached;
+        Handshake::failed(*local, address.ip(), error)
+    });
+    let new = reached.lease.iter();
+    let new = new.filter(|lease| lease.origin() == Origin::New);
+    let made = new.map(|lease| {
+        let channel = lease.channel();
+        Handshake::made(lease.local(), channel.address.ip(), &channel.security)
+    });
+    failed.chain(made).collect()
 }
 
 /// A kept connection that the host had closed before it was told anything.

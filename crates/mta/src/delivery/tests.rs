@@ -54,6 +54,7 @@ use crate::testing::envelope;
 use crate::testing::mailbox;
 use crate::testing::new_store;
 use crate::testing::next_hop;
+use crate::testing::no_evidence;
 use crate::testing::reply;
 
 #[tokio::test]
@@ -652,7 +653,7 @@ impl Decide for TestDecide {
     async fn decide(&self, next_hop: &MailDomain, terms: Terms) -> Arc<Ruling> {
         self.asked.lock().unwrap().push((next_hop.clone(), terms));
         let decision = self.decisions.lock().unwrap()[next_hop].clone();
-        Arc::new(Ruling::new(decision))
+        Arc::new(Ruling::new(no_evidence(&decision.domain), decision))
     }
 }
 
@@ -674,6 +675,7 @@ impl Offer for Arc<TestOffer> {
         Offered {
             unreached: vec![],
             session: Some(Session { address, ..session }),
+            handshakes: vec![],
         }
     }
 }
@@ -691,6 +693,7 @@ impl World {
             down: Arc::new(DownAddresses::new(Duration::from_secs(300))),
             route: Arc::default(),
             guarantees: Arc::default(),
+            recorder: None,
         };
         Self {
             courier,

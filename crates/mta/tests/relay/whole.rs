@@ -329,6 +329,7 @@ impl World {
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
             reports: None,
+            recorder: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {

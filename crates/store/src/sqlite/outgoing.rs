@@ -36,6 +36,7 @@ use crate::RESULTS_MAX;
 use crate::ReportNumber;
 use crate::ResultBatch;
 use crate::ResultRow;
+use crate::SessionResults;
 use crate::StoreError;
 use crate::check::check_of;
 
@@ -61,7 +62,7 @@ macro_rules! results {
     };
 }
 
-impl OutgoingReports for SqliteStore {
+impl SessionResults for SqliteStore {
     async fn last_batch(&self) -> Result<u64, StoreError> {
         let read = |db: &Connection| number(db, "SELECT last_batch FROM tlsrpt_counting", []);
         self.workers.read(read).await
@@ -77,7 +78,9 @@ impl OutgoingReports for SqliteStore {
             .write(move |writing| add_results(writing, number, &rows))
             .await
     }
+}
 
+impl OutgoingReports for SqliteStore {
     async fn draw_up(
         &self,
         before: Day,

@@ -27,6 +27,7 @@ use crate::REPORT_LIFETIME;
 use crate::RESULTS_MAX;
 use crate::ReportNumber;
 use crate::ResultBatch;
+use crate::SessionResults;
 use crate::Spool;
 use crate::SpoolBounds;
 use crate::StoreError;
