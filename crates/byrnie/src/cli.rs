@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Look at the mail that waits, and steer it
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Take in and look at TLS reports: what others say about TLS with our mail hosts
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Check a configuration file, or print every setting with its default
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -392,6 +395,69 @@ pub(crate) struct QueueBackupArgs {
     pub(crate) config: ConfigArgs,
 }
 
+/// What can be done with reports.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Take in reports from files: mails, mailboxes, JSON, compressed or not
+    #[command(after_help = EXIT_REPORT_IMPORT)]
+    Import(ReportImportArgs),
+    /// Look at TLS reports
+    #[command(subcommand)]
+    Tlsrpt(TlsrptCommand),
+}
+
+/// Arguments of `report import`.
+#[derive(Args, Debug)]
+pub(crate) struct ReportImportArgs {
+    /// Files, folders with all that is in them (Maildir too), or `-` for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub(crate) from: Vec<PathBuf>,
+    /// Print one JSON object per item and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// What can be seen of TLS reports.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsrptCommand {
+    /// List the reports of others, and what could not be read, newest first
+    #[command(after_help = EXIT_REPORT)]
+    List(TlsrptSinceArgs),
+    /// Show one report of others with all that is in it
+    #[command(after_help = EXIT_REPORT)]
+    Show(TlsrptShowArgs),
+    /// Add up what others report: per organization, policy and failure
+    #[command(after_help = EXIT_REPORT)]
+    Summary(TlsrptSinceArgs),
+}
+
+/// Arguments of `report tlsrpt list` and `summary`.
+#[derive(Args, Debug)]
+pub(crate) struct TlsrptSinceArgs {
+    /// Only what is about the time since then, such as 90m or 30d
+    #[arg(long, value_name = "AGE", default_value = "7d")]
+    pub(crate) since: Span,
+    /// Print JSON: one object per report and line, or one in all
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Arguments of `report tlsrpt show`.
+#[derive(Args, Debug)]
+pub(crate) struct TlsrptShowArgs {
+    /// The report's number, as `list` prints it
+    pub(crate) number: i64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
 /// Arguments of `lab`.
 #[derive(Args, Debug)]
 pub(crate) struct LabArgs {
@@ -479,6 +545,18 @@ const EXIT_ANCHORS: &str = "\
 Exit codes:
   0  every anchor can be used, or the resolver validates
   1  every key of an anchor is revoked, or the spool cannot be used
+  2  bad usage or a bad configuration";
+
+const EXIT_REPORT: &str = "\
+Exit codes:
+  0  done
+  1  no such report, or the spool cannot be used
+  2  bad usage or a bad configuration";
+
+const EXIT_REPORT_IMPORT: &str = "\
+Exit codes:
+  0  every item is a report, and kept now or since earlier
+  1  at least one item could not be read or kept; which and why was printed
   2  bad usage or a bad configuration";
 
 const EXIT_DANE_VERIFY: &str = "\

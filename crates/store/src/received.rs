@@ -81,6 +81,17 @@ pub enum Kept {
     Unreadable(i64, String),
 }
 
+impl Kept {
+    /// Whether it could not be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::New(_) | Self::Known(_) => false,
+            Self::Unreadable(..) => true,
+        }
+    }
+}
+
 /// A failure that nobody has told of before.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NewFailure {

@@ -10,6 +10,8 @@ mod man;
 mod policy;
 mod queue;
 mod reload;
+mod report;
+mod spool;
 mod top;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Anchors(args) => anchors::run(&args),
         Command::Dane(command) => dane::run(&command),
         Command::Queue(command) => queue::run(&command),
+        Command::Report(command) => report::run(&command),
         Command::Config(command) => config::run(command),
         Command::Completions { shell } => completions::run(shell),
         Command::Man => man::run(),

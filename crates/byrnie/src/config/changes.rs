@@ -30,10 +30,11 @@ impl Settings {
     pub(crate) fn of(file: &File) -> Self {
         let mut settings = BTreeMap::new();
         if let Ok(Value::Object(sections)) = serde_json::to_value(file) {
-            for (name, value) in sections {
+            let mut tables: Vec<(String, Value)> = sections.into_iter().collect();
+            while let Some((name, value)) = tables.pop() {
                 if let Value::Object(keys) = value {
                     let keys = keys.into_iter();
-                    settings.extend(keys.map(|(key, value)| (format!("{name}.{key}"), value)));
+                    tables.extend(keys.map(|(key, value)| (format!("{name}.{key}"), value)));
                 } else {
                     settings.insert(name, value);
                 }
@@ -97,6 +98,10 @@ const CONTENTS: &str = " (what the file holds)";
 
 /// The keys that a gateway at work takes over. All others need a restart.
 const AT_ONCE: &[&str] = &[
+    "alerts.from",
+    "alerts.interval",
+    "alerts.mail",
+    "alerts.webhook",
     "delivery.command_timeout",
     "delivery.connect_timeout",
     "delivery.data_timeout",
@@ -133,6 +138,9 @@ const AT_ONCE: &[&str] = &[
     "smtp.tls_key_file",
     "smtp.trusted_networks",
     "web.certificate",
+    "tlsrpt.receive.addresses",
+    "tlsrpt.receive.max_reports",
+    "tlsrpt.receive.retention",
 ];
 
 #[cfg(test)]
@@ -169,6 +177,12 @@ mod tests {
             "[policyd]\nhttp = [\"127.0.0.1:8460\"]",
             &[],
             &["policyd.http"],
+        );
+        check(
+            "[tlsrpt.receive]\naddresses = [\"a@b.example\"]",
+            "[alerts]\nmail = \"a@b.example\"",
+            &["alerts.mail", "tlsrpt.receive.addresses"],
+            &[],
         );
         let certificate = "[smtp]\ntls_certificate_file = \"c\"\ntls_key_file = \"k\"";
         let keys = [

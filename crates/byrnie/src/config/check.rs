@@ -18,6 +18,7 @@ use super::ConfigError;
 use super::DnsMode;
 use super::DnsTransport;
 use super::File;
+use super::defaults::ALERT_INTERVAL_MIN;
 use super::defaults::MESSAGE_MEMORY_MIN;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
 use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
@@ -86,6 +87,7 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
         );
     }
     log_level(file, path, text)?;
+    alerts(file, path, text)?;
     bounds(file, path, text)?;
     smart_host(file, path, text)?;
     anchors(file, path, text)?;
@@ -109,6 +111,20 @@ fn log_level(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
 
 /// A wait grows at most tenfold.
 const RETRY_FACTOR_MAX: f64 = 10.0;
+
+/// Whether somebody could read one alert before the next.
+fn alerts(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    if file.alerts.interval.0 >= ALERT_INTERVAL_MIN.0 {
+        return Ok(());
+    }
+    Err(ConfigError::at_key(
+        path,
+        text,
+        "alerts.interval",
+        String::from("`alerts.interval` is less than 10s"),
+        "leave it out for 5m",
+    ))
+}
 
 /// Whether the smart host is anybody but byrnie itself.
 fn smart_host(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -295,6 +311,10 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
         (
             "policyd.max_connections",
             wide(file.policyd.max_connections),
+        ),
+        (
+            "tlsrpt.receive.max_reports",
+            file.tlsrpt.receive.max_reports,
         ),
         ("queue.max_messages", file.queue.max_messages),
         ("queue.max_size", file.queue.max_size.0),

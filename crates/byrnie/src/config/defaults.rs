@@ -171,6 +171,18 @@ pub(crate) fn log_level() -> String {
     String::from("info")
 }
 
+/// `tlsrpt.receive.max_reports`: a year's of 250 organizations and domains, at some kilobytes each.
+pub(crate) const MAX_REPORTS: u64 = 100_000;
+
+/// `tlsrpt.receive.retention`: long enough to compare with last year.
+pub(crate) const REPORT_RETENTION: Span = hours(365 * 24);
+
+/// `alerts.interval`: who gets one looks at it before the next.
+pub(crate) const ALERT_INTERVAL: Span = minutes(5);
+
+/// The least for `alerts.interval`: nobody reads faster.
+pub(crate) const ALERT_INTERVAL_MIN: Span = seconds(10);
+
 /// `metrics.listen`: loopback, for the monitor on the same machine.
 pub(crate) fn metrics_listen() -> MetricsListen {
     MetricsListen::At(SocketAddr::from((Ipv4Addr::LOCALHOST, 9465)))

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use byrnie_base::DomainName;
 use byrnie_base::Mailbox;
+use byrnie_mta::ReceivingConfig;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
@@ -22,6 +23,7 @@ use super::text::RateText;
 use super::text::Size;
 use super::text::SmartHostText;
 use super::text::Span;
+use super::text::UrlText;
 use super::web::MtaSts;
 use super::web::Web;
 
@@ -64,6 +66,12 @@ pub(crate) struct File {
     /// Policies that byrnie publishes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mta_sts: Vec<MtaSts>,
+    /// TLS reports.
+    #[serde(default)]
+    pub(crate) tlsrpt: Tlsrpt,
+    /// Telling people of what is new.
+    #[serde(default)]
+    pub(crate) alerts: Alerts,
     /// What the operator demands of recipient domains.
     #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<Rule>,
@@ -512,6 +520,77 @@ impl Default for Policyd {
             exim: Vec::new(),
             http: Vec::new(),
             max_connections: defaults::MAX_POLICYD_CONNECTIONS,
+        }
+    }
+}
+
+/// `[tlsrpt]`: TLS reports.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tlsrpt {
+    /// Those that others send about us.
+    pub(crate) receive: TlsrptReceive,
+}
+
+/// `[tlsrpt.receive]`: the TLS reports of others about us.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TlsrptReceive {
+    /// The recipients on the SMTP listener that they go to, from any network.
+    pub(crate) addresses: Vec<Mailbox>,
+    /// Whether they may be handed in at `/v1/tlsrpt` of every host that `web` serves.
+    pub(crate) https: bool,
+    /// The most reports kept; beyond it they are refused for the time being.
+    pub(crate) max_reports: u64,
+    /// How long they are kept.
+    pub(crate) retention: Span,
+}
+
+impl TlsrptReceive {
+    /// How reports are kept.
+    pub(crate) fn config(&self) -> ReceivingConfig {
+        ReceivingConfig {
+            reports_max: self.max_reports,
+            retention: self.retention.0,
+        }
+    }
+}
+
+impl Default for TlsrptReceive {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            https: false,
+            max_reports: defaults::MAX_REPORTS,
+            retention: defaults::REPORT_RETENTION,
+        }
+    }
+}
+
+/// `[alerts]`: telling people of what is new in TLS reports, besides the log.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Alerts {
+    /// Gets a request with JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook: Option<UrlText>,
+    /// Gets a mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mail: Option<Mailbox>,
+    /// Who sends it; postmaster at the hostname if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<Mailbox>,
+    /// The least time between two.
+    pub(crate) interval: Span,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            webhook: None,
+            mail: None,
+            from: None,
+            interval: defaults::ALERT_INTERVAL,
         }
     }
 }

@@ -39,6 +39,10 @@ fn the_printed_defaults_name_every_key() {
         mode = "enforce"
         mx = ["mx.example.org", "*.mx.example.org"]
         max_age = "28d"
+        [alerts]
+        webhook = "https://hook.example/"
+        mail = "a@example.org"
+        from = "b@example.org"
         [[rule]]
         domain = ".example"
         at_least = "dane"

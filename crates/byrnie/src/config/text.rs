@@ -10,6 +10,7 @@ use byrnie_base::UnixTime;
 use byrnie_mta::Network;
 use byrnie_mta::SmartHost;
 use byrnie_mta_sts::MxPattern;
+use byrnie_net::https::HttpsUrl;
 use byrnie_net::smtp::server::Rate;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -193,6 +194,24 @@ impl fmt::Display for SmartHostText {
     }
 }
 
+/// Where to send something: `"https://example.org/hook"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct UrlText(pub(crate) HttpsUrl);
+
+impl FromStr for UrlText {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        text.parse().map(Self).map_err(|_| InvalidText::Url)
+    }
+}
+
+impl fmt::Display for UrlText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where to listen: `"127.0.0.1:8461"`, or `"unix:/run/byrnie/policyd.sock"` with a path from the root.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Listen {
@@ -286,6 +305,8 @@ pub(crate) enum InvalidText {
     Size,
     /// Neither a domain nor an address in brackets.
     SmartHost,
+    /// Not a URL of HTTPS.
+    Url,
 }
 
 impl fmt::Display for InvalidText {
@@ -306,6 +327,7 @@ impl fmt::Display for InvalidText {
             Self::SmartHost => {
                 "not a host: write it like \"relay.example.org\" or \"[192.0.2.1]:2525\""
             }
+            Self::Url => "not a place on the web: write it like \"https://example.org/hook\"",
         })
     }
 }
@@ -347,6 +369,7 @@ serde_as_text!(
     SmartHostText,
     Listen,
     MxPatternText,
+    UrlText,
     Moment
 );
 
@@ -427,6 +450,14 @@ mod tests {
             "/run/b.sock",
         ] {
             check::<Listen>(bad, Err(InvalidText::Listen));
+        }
+    }
+
+    #[test]
+    fn urls_are_of_https() {
+        check::<UrlText>("https://a.example/b?c", Ok("https://a.example/b?c"));
+        for bad in ["", "http://a.example/", "https://", "a.example/b"] {
+            check::<UrlText>(bad, Err(InvalidText::Url));
         }
     }
 

@@ -45,6 +45,11 @@ pub(crate) enum Request {
         /// And these, whatever they have.
         named: Vec<MailDomain>,
     },
+    /// Keep what may be a TLS report. Answered by a list of [`Kept`](byrnie_store::Kept).
+    TakeReport {
+        /// Its octets, in base64.
+        octets: String,
+    },
     /// Never send these messages: they are damaged. Answered by `null`.
     PutAside {
         /// Which.

@@ -22,6 +22,7 @@ use tracing::warn;
 use super::door::Obey;
 use super::helm::Helm;
 use super::history::History;
+use super::receiving::Receiving;
 use super::reload::Reloader;
 use crate::control::ActiveDelivery;
 use crate::control::DamagedMessage;
@@ -49,6 +50,8 @@ pub(super) struct Butler {
     pub(super) helm: Helm<SqliteStore, QueueHandle>,
     /// What was done of late.
     pub(super) history: History,
+    /// Where TLS reports are kept.
+    pub(super) receiving: Arc<Receiving>,
 }
 
 impl Obey for Butler {
@@ -65,6 +68,7 @@ impl Obey for Butler {
                 destinations,
                 named,
             } => answer(&self.look(destinations, named).await?),
+            Request::TakeReport { octets } => answer(&self.receiving.take(&octets).await?),
             Request::PutAside { damaged } => {
                 self.put_aside(&damaged).await?;
                 Ok(Value::Null)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use byrnie_mta::Metrics;
 use byrnie_mta::Mta;
 use byrnie_mta::MtaParts;
+use byrnie_mta::Outbox;
 use byrnie_mta::PartEnded;
 use byrnie_mta::policyd::PolicyDaemon;
 use byrnie_net::dns::Resolver;
@@ -36,6 +37,7 @@ use super::monitor::Measure;
 use super::monitor::Monitor;
 use super::policyd::Policyd;
 use super::policyd::Steward;
+use super::receiving::Receiving;
 use super::reload::Reloader;
 use super::settings;
 use super::web;
@@ -64,10 +66,9 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         Some(Only::Web) => None,
     };
     let listeners = smtp_listeners(file, args.only, policyd.is_some()).await?;
-    let web = match args.only {
-        None | Some(Only::Web) => web::start(file, &common).await?,
-        Some(Only::Policyd) => None,
-    };
+    let receiving = Arc::new(Receiving::new(file, &common)?);
+    receiving.keep_house(&common);
+    let web = public_pages(file, args.only, &common, &receiving).await?;
     let smtp = listening::addresses(&listeners);
     let numbers = Numbers {
         metrics: Arc::clone(&common.metrics),
@@ -81,7 +82,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
 
     let door = Door::open(&file.queue.spool)?;
     let mta = match args.only {
-        None => Some(relay(file, &common, listeners)?),
+        None => Some(relay(file, &common, listeners, &receiving)?),
         Some(Only::Policyd | Only::Web) => None,
     };
     let policyd = policyd.map(|policyd| policyd.start(&common)).transpose()?;
@@ -93,6 +94,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         control: mta.as_ref().map(Mta::control),
         store: Arc::clone(&common.store),
         web,
+        receiving: Arc::clone(&receiving),
         log,
     });
     let until = || common.life.clone().ended();
@@ -146,6 +148,19 @@ async fn smtp_listeners(
     }
 }
 
+/// Serves public pages, where anybody is to see them.
+async fn public_pages(
+    file: &File,
+    only: Option<Only>,
+    common: &Common,
+    receiving: &Receiving,
+) -> Result<Option<Arc<Web>>, Failure> {
+    match only {
+        None | Some(Only::Web) => web::start(file, common, receiving.posted(file)).await,
+        Some(Only::Policyd) => Ok(None),
+    }
+}
+
 /// Waits for the end of everything. A part that ends by itself ends the whole.
 async fn finished(mta: Option<Mta>, policyd: Option<PolicyDaemon>) -> Result<(), PartEnded> {
     let relaying = async {
@@ -164,7 +179,12 @@ async fn finished(mta: Option<Mta>, policyd: Option<PolicyDaemon>) -> Result<(),
 }
 
 /// Starts to take mail in and to send it on.
-fn relay(file: &File, common: &Common, listeners: Vec<TcpListener>) -> Result<Mta, Failure> {
+fn relay(
+    file: &File,
+    common: &Common,
+    listeners: Vec<TcpListener>,
+    receiving: &Receiving,
+) -> Result<Mta, Failure> {
     let parts = MtaParts {
         listeners,
         server_tls: settings::server_tls(file)?,
@@ -173,16 +193,21 @@ fn relay(file: &File, common: &Common, listeners: Vec<TcpListener>) -> Result<Mt
         roots: common.roots.clone(),
         clock: Arc::clone(&common.clock),
         metrics: Arc::clone(&common.metrics),
-        reports: None,
+        reports: Some(receiving.keeper()),
         recorder: None,
     };
     let mta = settings::mta(file, common.hostname.clone());
-    Mta::start(&mta, parts, common.life.clone().ended())
-        .map_err(|error| Failure::runtime(error.to_string()))
+    let mta = Mta::start(&mta, parts, common.life.clone().ended())
+        .map_err(|error| Failure::runtime(error.to_string()))?;
+    let store = Arc::clone(&common.store);
+    let outbox = Outbox::new(store, mta.queue(), settings::route(file), None);
+    receiving.start(common, outbox)?;
+    Ok(mta)
 }
 
 /// Who does what commands ask for.
 fn butler(file: &File, common: &Common, mta: &Mta, reloader: Arc<Reloader>) -> Butler {
+    let receiving = Arc::clone(&reloader.receiving);
     let (metrics, store) = (Arc::clone(&common.metrics), Arc::clone(&common.store));
     Butler {
         reloader,
@@ -192,6 +217,7 @@ fn butler(file: &File, common: &Common, mta: &Mta, reloader: Arc<Reloader>) -> B
         control: mta.control(),
         queue: mta.queue(),
         history: History::new(metrics, common.resolver.clone(), store),
+        receiving,
     }
 }
 

@@ -17,6 +17,7 @@ mod life;
 mod listening;
 mod monitor;
 mod policyd;
+mod receiving;
 mod reload;
 mod settings;
 mod web;

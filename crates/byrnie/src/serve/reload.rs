@@ -13,6 +13,7 @@ use tracing::error;
 use tracing::info;
 use tracing::warn;
 
+use super::receiving::Receiving;
 use super::settings;
 use super::web;
 use super::web::Web;
@@ -41,6 +42,8 @@ pub(super) struct Reloader {
     pub(super) store: Arc<SqliteStore>,
     /// Takes over what is about public pages; `None` where none are served.
     pub(super) web: Option<Arc<Web>>,
+    /// Takes over what is about TLS reports.
+    pub(super) receiving: Arc<Receiving>,
     /// Takes over what is about the log.
     pub(super) log: LogLevel,
 }
@@ -112,6 +115,7 @@ impl Reloader {
             web.reconfigure(&file, acceptor);
         }
         self.store.set_bounds(settings::spool_bounds(&file));
+        self.receiving.reconfigure(&file);
         let changes = running.take_over(&Settings::of(&file));
         Ok(Reloaded {
             file: path.to_path_buf(),

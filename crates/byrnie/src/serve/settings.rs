@@ -33,7 +33,7 @@ pub(super) fn mta(file: &File, hostname: DomainName) -> MtaConfig {
     MtaConfig {
         acceptance: AcceptanceConfig {
             trusted_networks: networks.map(|network| network.0).collect(),
-            report_addresses: Vec::new(),
+            report_addresses: file.tlsrpt.receive.addresses.clone(),
             messages_max: file.queue.max_messages,
         },
         server_limits: ServerLimits {
@@ -105,7 +105,7 @@ pub(super) fn decider(file: &File) -> DeciderConfig {
 }
 
 /// Where mail goes next.
-fn route(file: &File) -> Route {
+pub(super) fn route(file: &File) -> Route {
     match &file.delivery.smart_host {
         Some(host) => Route::SmartHost(host.0.clone()),
         None => Route::RecipientDomains,

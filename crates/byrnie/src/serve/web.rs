@@ -21,12 +21,9 @@ use byrnie_store::PublishedPolicies;
 use byrnie_store::PublishedSts;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
-use byrnie_web::Handed;
 use byrnie_web::Site;
-use byrnie_web::TakeReport;
 use futures_util::StreamExt;
 use futures_util::stream;
-use hyper::body::Bytes;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
@@ -36,6 +33,7 @@ use tracing::warn;
 
 use super::common::Common;
 use super::listening;
+use super::receiving::Posted;
 use crate::config::File;
 use crate::config::MtaSts;
 use crate::config::WebCertificate;
@@ -45,7 +43,7 @@ use crate::publishing::mail_hosts;
 
 /// The public HTTPS server at work.
 pub(super) struct Web {
-    server: Arc<HttpServer<Site<Nobody>>>,
+    server: Arc<HttpServer<Site<Posted>>>,
     store: Arc<SqliteStore>,
     resolver: Resolver,
     /// What is published.
@@ -56,20 +54,15 @@ pub(super) struct Web {
     changed: Notify,
 }
 
-/// Takes no reports.
-pub(super) enum Nobody {}
-
-impl TakeReport for Nobody {
-    async fn take(&self, _: &str, _: Bytes) -> Handed {
-        match *self {}
-    }
-}
-
 /// Serves public pages if they are to be served anywhere; says where.
 ///
 /// # Errors
 /// An address or a certificate cannot be used.
-pub(super) async fn start(file: &File, common: &Common) -> Result<Option<Arc<Web>>, Failure> {
+pub(super) async fn start(
+    file: &File,
+    common: &Common,
+    reports: Option<Posted>,
+) -> Result<Option<Arc<Web>>, Failure> {
     if file.web.listen.is_empty() {
         return Ok(None);
     }
@@ -79,7 +72,7 @@ pub(super) async fn start(file: &File, common: &Common) -> Result<Option<Arc<Web
         per_network: file.web.max_connections,
     };
     let acceptor = acceptor(&file.web.certificate)?;
-    let server = HttpServer::new(Site::new(None), limits).with_tls(acceptor);
+    let server = HttpServer::new(Site::new(reports), limits).with_tls(acceptor);
     let web = Arc::new(Web {
         server: Arc::new(server),
         store: Arc::clone(&common.store),

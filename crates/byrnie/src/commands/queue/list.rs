@@ -14,8 +14,8 @@ use byrnie_store::QueueId;
 use byrnie_store::SqliteStore;
 use serde::Serialize;
 
-use super::Spool;
 use crate::cli::QueueListArgs;
+use crate::commands::spool::Spool;
 use crate::failure::Failure;
 use crate::output;
 use crate::resolving;

@@ -9,24 +9,14 @@ mod steer;
 mod upkeep;
 mod why;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use byrnie_base::MailDomain;
 use byrnie_store::QueueCommands;
-use byrnie_store::SqliteOptions;
-use byrnie_store::SqliteStore;
-use byrnie_store::StoreError;
 
-use crate::cli::ConfigArgs;
+use super::spool::Spool;
 use crate::cli::QueueCommand;
 use crate::cli::QueueOneArgs;
-use crate::config;
-use crate::config::File;
-use crate::control;
 use crate::control::Action;
-use crate::control::Glance;
-use crate::control::Request;
 use crate::failure::Failure;
 use crate::output;
 use crate::runtime;
@@ -61,57 +51,4 @@ fn show(args: &QueueOneArgs) -> Result<ExitCode, Failure> {
         }
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// The spool of a configuration, beside a gateway that may be working on it.
-struct Spool {
-    /// To read.
-    store: SqliteStore,
-    /// The configuration.
-    file: File,
-}
-
-impl Spool {
-    /// Opens it for reading.
-    fn look(args: &ConfigArgs) -> Result<Self, Failure> {
-        let file = config::load(args.config.as_deref())?;
-        let store = SqliteStore::attach(SqliteOptions::in_directory(&file.queue.spool));
-        let store = store.map_err(|error| {
-            let failure = Failure::runtime(error.to_string());
-            if matches!(error, StoreError::OlderSchema { .. }) {
-                return failure.hint("`byrnie serve` brings it to this version when it starts");
-            }
-            failure.hint(format!(
-                "`queue.spool` is {}; name the gateway's configuration with `--config`, and run as its user",
-                file.queue.spool.display()
-            ))
-        })?;
-        Ok(Self { store, file })
-    }
-
-    /// Where it is.
-    fn path(&self) -> &Path {
-        &self.file.queue.spool
-    }
-
-    /// What the gateway knows besides, about these next hops; `None` if none runs.
-    fn glance(&self, named: Vec<MailDomain>) -> Result<Option<Glance>, Failure> {
-        let request = Request::Look {
-            destinations: 0,
-            named,
-        };
-        control::ask(self.path(), &request)
-    }
-
-    /// The store to be changed, where no gateway runs.
-    fn alone(&self) -> Result<SqliteStore, Failure> {
-        let options = SqliteOptions::in_directory(self.path());
-        SqliteStore::open(options).map_err(|error| {
-            if error == StoreError::Locked {
-                return Failure::runtime("a gateway works on the spool and cannot be asked")
-                    .hint("it is just starting or ending: try again in a moment");
-            }
-            Failure::store(&error)
-        })
-    }
 }

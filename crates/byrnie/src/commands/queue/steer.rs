@@ -6,13 +6,13 @@ use byrnie_store::Listed;
 use byrnie_store::QueueCommands;
 use serde::Serialize;
 
-use super::Spool;
 use super::list::Counted;
 use super::list::Summary;
 use super::list::deliveries;
 use super::list::for_each;
 use super::list::line;
 use crate::cli::QueueSomeArgs;
+use crate::commands::spool::Spool;
 use crate::control;
 use crate::control::Action;
 use crate::control::Request;

@@ -12,10 +12,10 @@ use byrnie_store::SqliteStore;
 use byrnie_store::Verified;
 use serde::Serialize;
 
-use super::Spool;
 use super::list::messages;
 use crate::cli::QueueBackupArgs;
 use crate::cli::QueueVerifyArgs;
+use crate::commands::spool::Spool;
 use crate::control;
 use crate::control::DamagedMessage;
 use crate::control::Request;

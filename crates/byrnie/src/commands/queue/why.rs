@@ -15,13 +15,13 @@ use byrnie_store::Receipt;
 use byrnie_store::Shown;
 use serde::Serialize;
 
-use super::Spool;
 use super::list::Counted;
 use super::list::Summary;
 use super::list::deliveries;
 use super::list::for_each;
 use super::show::word;
 use crate::cli::QueueWhyArgs;
+use crate::commands::spool::Spool;
 use crate::config::Span;
 use crate::control::ActiveDelivery;
 use crate::control::Destination;

@@ -109,10 +109,13 @@ impl Obey for Steward {
                 let reloader = Arc::clone(&self.0);
                 answer(&Reloader::reload_aside(reloader).await?)
             }
-            Request::Steer { .. } | Request::Look { .. } | Request::PutAside { .. } => Err(
-                Failure::usage("this byrnie relays no mail: it has no queue")
-                    .hint("it was started with `byrnie serve --only policyd`"),
-            ),
+            Request::Steer { .. }
+            | Request::Look { .. }
+            | Request::TakeReport { .. }
+            | Request::PutAside { .. } => Err(Failure::usage(
+                "this byrnie relays no mail: it has no queue and takes no reports",
+            )
+            .hint("it was started with `byrnie serve --only policyd`")),
         }
     }
 }

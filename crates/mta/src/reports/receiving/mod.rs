@@ -42,7 +42,7 @@ use crate::Metrics;
 pub struct ReceivingConfig {
     /// How many reports are kept; past it, no further one is taken until old ones go. Default 100,000.
     pub reports_max: u64,
-    /// How long they are kept. Default 400 days.
+    /// How long they are kept. Default 365 days.
     pub retention: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Default for ReceivingConfig {
     fn default() -> Self {
         Self {
             reports_max: 100_000,
-            retention: Duration::from_secs(400 * 86_400),
+            retention: Duration::from_secs(365 * 86_400),
         }
     }
 }

@@ -72,7 +72,7 @@ async fn old_reports_are_dropped() {
         .take(report, ReportSource::Mail)
         .await
         .unwrap();
-    for (days, left) in [(399, 1), (401, 0)] {
+    for (days, left) in [(364, 1), (366, 0)] {
         world.clock.advance(Duration::from_secs(86_400 * days));
         let receiver = Arc::clone(&world.receiver);
         let housekeeping = receiver.keep_house(world.settled());
