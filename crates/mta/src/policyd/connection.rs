@@ -349,7 +349,6 @@ impl<D: Consider> Room<D> {
         match self.protocol.asked(request) {
             Asked::Known(reply) => Wanted::Known(reply),
             Asked::Destination(destination, form) => {
-                self.counts.looked_up();
                 let desk = Arc::clone(&self.desk);
                 let finding = self.lookups.spawn(async move {
                     let edition = desk.edition();

@@ -24,7 +24,6 @@ pub(crate) struct AnswerCounts {
     not_found: Counter,
     temporary: Counter,
     permanent: Counter,
-    lookups: Counter,
 }
 
 /// By protocol, and what was said.
@@ -70,8 +69,12 @@ impl Counts {
             not_found: counter("not-found"),
             temporary: counter("temporary"),
             permanent: counter("permanent"),
-            lookups: self.lookups.clone(),
         }
+    }
+
+    /// An answer has to be looked for.
+    pub(crate) fn looked_up(&self) {
+        self.lookups.inc();
     }
 
     /// Somebody came.
@@ -100,10 +103,5 @@ impl AnswerCounts {
             AnswerResult::Permanent => &self.permanent,
         };
         counter.inc();
-    }
-
-    /// An answer has to be looked for.
-    pub(crate) fn looked_up(&self) {
-        self.lookups.inc();
     }
 }

@@ -11,6 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::time;
 use tokio::time::Instant;
 
+use super::counts::Counts;
+use crate::Metrics;
 use crate::judge::Considered;
 
 /// Decides about destinations.
@@ -27,6 +29,7 @@ pub trait Consider: Send + Sync + 'static {
 pub struct Desk<D> {
     decider: Arc<D>,
     places: Semaphore,
+    counts: Counts,
 }
 
 /// Why a question got no answer.
@@ -52,10 +55,11 @@ impl std::error::Error for Busy {}
 impl<D: Consider> Desk<D> {
     /// Nobody has asked yet.
     #[must_use]
-    pub fn new(decider: Arc<D>) -> Self {
+    pub fn new(decider: Arc<D>, metrics: &Metrics) -> Self {
         Self {
             decider,
             places: Semaphore::new(LOOKUPS_MAX),
+            counts: metrics.policyd.clone(),
         }
     }
 
@@ -64,6 +68,7 @@ impl<D: Consider> Desk<D> {
     /// # Errors
     /// Too much is asked, or it takes too long.
     pub async fn consider(&self, destination: &Destination) -> Result<Arc<Considered>, Busy> {
+        self.counts.looked_up();
         let _place = self.places.try_acquire().map_err(|_| Busy::Crowded)?;
         let considering = self.decider.consider(destination);
         let considered = time::timeout(LOOKUP_TIME_MAX, considering).await;

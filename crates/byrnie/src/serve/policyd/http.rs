@@ -190,6 +190,7 @@ mod tests {
     use std::time::Duration;
 
     use byrnie_base::Secured;
+    use byrnie_mta::Metrics;
     use byrnie_net::gather::Destination;
     use byrnie_policy::DomainRule;
     use byrnie_policy::Evidence;
@@ -259,7 +260,7 @@ mod tests {
 
     /// The status, the media type and the body of a response; an absent body is null.
     async fn ask(method: Method, path: &str) -> (u16, String, Value) {
-        let service = PolicyService::new(Arc::new(Desk::new(Arc::new(Scripted))));
+        let service = PolicyService::new(Arc::new(Desk::new(Arc::new(Scripted), &Metrics::new())));
         let request = Request::builder().method(method).uri(path);
         let client = HttpClientFacts {
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),

@@ -71,7 +71,7 @@ impl Policyd {
     pub(super) fn start(self, common: &Common) -> Result<PolicyDaemon, Failure> {
         let http = listening::addresses(&self.http);
         info!(target: "byrnie::serve", places = self.places, http, "tells other mail servers how mail must go");
-        let desk = Arc::new(Desk::new(Arc::clone(&common.decider)));
+        let desk = Arc::new(Desk::new(Arc::clone(&common.decider), &common.metrics));
         let until = || common.life.clone().ended();
         let service = PolicyService::new(Arc::clone(&desk));
         let server = Arc::new(HttpServer::new(service, http::CONNECTIONS));

@@ -229,6 +229,10 @@ async fn the_newest_is_refused_when_there_are_too_many() {
         counted.contains("byrnie_policyd_connections 2\n"),
         "{counted}"
     );
+    assert!(
+        counted.contains("byrnie_policyd_lookups_total 1\n"),
+        "{counted}"
+    );
     let answers = "byrnie_policyd_answers_total{protocol=\"socketmap\",result=\"not-found\"} 3\n";
     assert!(counted.contains(answers), "{counted}");
 }
@@ -278,17 +282,29 @@ async fn the_daemon_ends_when_it_is_told_to() {
     client.is_cut_off().await;
 }
 
+/// Ten thousand of them wait most of the time.
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let (_client, stream) = duplex(1_024);
+    let task = attend(stream, room());
+    assert!(size_of_val(&task) <= 640, "{}", size_of_val(&task));
+}
+
 /// A client that is attended to.
 fn attended() -> (DuplexStream, JoinHandle<io::Result<()>>) {
     let (client, stream) = duplex(1_024);
-    let room = Arc::new(Room {
+    (client, tokio::spawn(attend(stream, room())))
+}
+
+/// What connections share.
+fn room() -> Arc<Room<Scripted>> {
+    Arc::new(Room {
         protocol: Protocol::Socketmap,
-        desk: Arc::new(Desk::new(Arc::new(Scripted::new()))),
+        desk: Arc::new(Desk::new(Arc::new(Scripted::new()), &Metrics::new())),
         lookups: Handle::current(),
         counts: Metrics::new().policyd.answers("socketmap"),
         bench: Mutex::new(Workbench::new()),
-    });
-    (client, tokio::spawn(attend(stream, room)))
+    })
 }
 
 /// A daemon over a decider that knows domains by their names.
@@ -317,7 +333,7 @@ impl World {
         let decider = Arc::new(Scripted::new());
         let metrics = Arc::new(Metrics::new());
         let (stop, stopped) = oneshot::channel();
-        let desk = Arc::new(Desk::new(Arc::clone(&decider)));
+        let desk = Arc::new(Desk::new(Arc::clone(&decider), &metrics));
         let until = async {
             _ = stopped.await;
         };
