@@ -19,6 +19,7 @@
 //! [RFC 8461]: https://www.rfc-editor.org/rfc/rfc8461
 
 mod cache;
+mod lint;
 mod mx_pattern;
 mod policy;
 mod publish;
@@ -30,6 +31,9 @@ pub use cache::Plan;
 pub use cache::REFRESH_INTERVAL;
 pub use cache::REFRESH_JITTER_MAX;
 pub use cache::plan;
+pub use lint::Finding;
+pub use lint::Seen;
+pub use lint::lint;
 pub use mx_pattern::MxPattern;
 pub use policy::Field;
 pub use policy::MX_PATTERNS_MAX;
