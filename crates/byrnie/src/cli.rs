@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Take in and look at TLS reports: what others say about TLS with our mail hosts
     #[command(subcommand)]
     Report(ReportCommand),
+    /// The MTA-STS policies that byrnie publishes, and the DNS records that belong to them
+    #[command(subcommand)]
+    MtaSts(MtaStsCommand),
     /// Check a configuration file, or print every setting with its default
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -200,6 +203,46 @@ pub(crate) struct DnsArgs {
 /// Arguments of `anchors`.
 #[derive(Args, Debug)]
 pub(crate) struct AnchorsArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// What can be done with policies of our own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MtaStsCommand {
+    /// Print policies with the records that belong to them, and what stands in the DNS
+    #[command(after_help = EXIT_MTA_STS)]
+    Show(MtaStsArgs),
+    /// Look for what is wrong with policies, in the DNS and at the policy host
+    #[command(after_help = EXIT_MTA_STS)]
+    Lint(MtaStsArgs),
+    /// Give a policy another id, so that every sender fetches it anew
+    #[command(after_help = EXIT_MTA_STS_BUMP)]
+    Bump(MtaStsBumpArgs),
+}
+
+/// Arguments of `mta-sts show` and `mta-sts lint`.
+#[derive(Args, Debug)]
+pub(crate) struct MtaStsArgs {
+    /// The policy domains; all of the configuration if left out
+    pub(crate) domains: Vec<DomainName>,
+    /// Print one JSON object per domain and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) resolve: ResolveArgs,
+}
+
+/// Arguments of `mta-sts bump`.
+#[derive(Args, Debug)]
+pub(crate) struct MtaStsBumpArgs {
+    /// The policy domain
+    pub(crate) domain: DomainName,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -557,6 +600,18 @@ const EXIT_REPORT_IMPORT: &str = "\
 Exit codes:
   0  every item is a report, and kept now or since earlier
   1  at least one item could not be read or kept; which and why was printed
+  2  bad usage or a bad configuration";
+
+const EXIT_MTA_STS: &str = "\
+Exit codes:
+  0  nothing is wrong with the policies, but perhaps advice is given
+  1  something is wrong with one, or resolver or spool cannot be used
+  2  bad usage or a bad configuration";
+
+const EXIT_MTA_STS_BUMP: &str = "\
+Exit codes:
+  0  the policy has another id
+  1  it was not published yet, or the spool cannot be used
   2  bad usage or a bad configuration";
 
 const EXIT_DANE_VERIFY: &str = "\

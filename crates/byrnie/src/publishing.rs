@@ -13,8 +13,12 @@ use byrnie_net::dns::Outcome;
 use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
 use byrnie_net::dns::Resolve;
+use byrnie_store::PublishedPolicies;
+use byrnie_store::PublishedSts;
+use byrnie_store::SqliteStore;
 
 use crate::config::MtaSts;
+use crate::failure::Failure;
 
 /// The mail hosts of a domain, lowest preference first: those of its MX records, or itself if it has none.
 pub(crate) async fn mail_hosts<R: Resolve>(
@@ -69,6 +73,25 @@ pub(crate) fn draw_up(
         }
     };
     Policy::new(rule.mode, rule.max_age.0, mx).map_err(NoPolicy::Invalid)
+}
+
+/// Counts another edition of the policy that is published for a domain; says which it is.
+///
+/// # Errors
+/// None was published yet, or the store refuses.
+pub(crate) async fn publish_anew(store: &SqliteStore, domain: &DomainName) -> Result<u64, Failure> {
+    let last = store.published_sts(domain).await;
+    let last = last
+        .map_err(|error| Failure::store(&error))?
+        .ok_or_else(|| {
+            Failure::runtime(format!("no policy of {domain} was published yet"))
+                .hint("`byrnie serve` publishes it if `web.listen` names an address")
+        })?;
+    let edition = last.edition.saturating_add(1);
+    let published = PublishedSts { edition, ..last };
+    let kept = store.put_published_sts(published).await;
+    kept.map_err(|error| Failure::store(&error))?;
+    Ok(edition)
 }
 
 /// Why a rule makes no policy.

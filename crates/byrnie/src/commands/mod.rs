@@ -7,6 +7,7 @@ mod dane;
 mod dns;
 mod lab;
 mod man;
+mod mta_sts;
 mod policy;
 mod queue;
 mod reload;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Dane(command) => dane::run(&command),
         Command::Queue(command) => queue::run(&command),
         Command::Report(command) => report::run(&command),
+        Command::MtaSts(command) => mta_sts::run(&command),
         Command::Config(command) => config::run(command),
         Command::Completions { shell } => completions::run(shell),
         Command::Man => man::run(),

@@ -155,7 +155,7 @@ pub(crate) const RECEIPT_LIFETIME: Span = hours(30 * 24);
 pub(crate) const MAX_POLICYD_CONNECTIONS: usize = 12_000;
 
 /// `web.max_connections`.
-pub(crate) const WEB_MAX_CONNECTIONS: usize = 4_000;
+pub(crate) const WEB_MAX_CONNECTIONS: usize = 1_000;
 
 /// `web.max_connections_per_client`.
 pub(crate) const WEB_MAX_CONNECTIONS_PER_CLIENT: usize = 100;

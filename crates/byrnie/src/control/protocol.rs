@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
 use byrnie_store::DeliveryId;
@@ -54,6 +55,11 @@ pub(crate) enum Request {
     PutAside {
         /// Which.
         damaged: Vec<DamagedMessage>,
+    },
+    /// Give the MTA-STS policy of a domain another id. Answered by the number of its edition.
+    PublishAnew {
+        /// Whose policy.
+        domain: DomainName,
     },
 }
 

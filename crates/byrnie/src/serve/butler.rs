@@ -73,6 +73,7 @@ impl Obey for Butler {
                 self.put_aside(&damaged).await?;
                 Ok(Value::Null)
             }
+            Request::PublishAnew { domain } => answer(&self.reloader.publish_anew(&domain).await?),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::control::Reloaded;
 use crate::failure::Failure;
 use crate::log::LogLevel;
+use crate::publishing::publish_anew;
 use crate::resolving;
 use crate::rules;
 
@@ -57,6 +58,18 @@ impl Reloader {
         tokio::task::spawn_blocking(move || reloader.reload())
             .await
             .unwrap_or_else(|error| Err(Failure::runtime(error.to_string())))
+    }
+
+    /// Gives the policy that is published for a domain another id; says which edition it is now.
+    ///
+    /// # Errors
+    /// None was published yet, or the store refuses.
+    pub(super) async fn publish_anew(&self, domain: &DomainName) -> Result<u64, Failure> {
+        let edition = publish_anew(&self.store, domain).await?;
+        if let Some(web) = &self.web {
+            web.publish_again();
+        }
+        Ok(edition)
     }
 
     /// Reads the configuration again, checks all of it, and takes over what can be; tells the log.

@@ -165,6 +165,11 @@ impl Web {
         self.changed.notify_one();
     }
 
+    /// Publishes what is kept and what the rules say now, as the operator wants it.
+    pub(super) fn publish_again(&self) {
+        self.changed.notify_one();
+    }
+
     /// How many policies were served, how many requests were for what is not here, and how many connections
     /// found no place.
     pub(super) fn counts(&self) -> [(&'static str, u64); 4] {

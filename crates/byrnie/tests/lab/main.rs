@@ -20,3 +20,5 @@ mod reload;
 mod scenarios;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod web;

@@ -109,6 +109,7 @@ impl Obey for Steward {
                 let reloader = Arc::clone(&self.0);
                 answer(&Reloader::reload_aside(reloader).await?)
             }
+            Request::PublishAnew { domain } => answer(&self.0.publish_anew(&domain).await?),
             Request::Steer { .. }
             | Request::Look { .. }
             | Request::TakeReport { .. }
