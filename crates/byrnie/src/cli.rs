@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use byrnie_base::DomainName;
 use byrnie_base::MailDomain;
 use byrnie_base::Mailbox;
+use byrnie_tlsrpt::Day;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
@@ -61,7 +62,7 @@ pub(crate) enum Command {
     /// Look at the mail that waits, and steer it
     #[command(subcommand)]
     Queue(QueueCommand),
-    /// Take in and look at TLS reports: what others say about TLS with our mail hosts
+    /// Look at TLS reports, ours and those of others, and take in theirs
     #[command(subcommand)]
     Report(ReportCommand),
     /// The MTA-STS policies that byrnie publishes, and the DNS records that belong to them
@@ -474,6 +475,40 @@ pub(crate) enum TlsrptCommand {
     /// Add up what others report: per organization, policy and failure
     #[command(after_help = EXIT_REPORT)]
     Summary(TlsrptSinceArgs),
+    /// Say what a domain will be told about a day of our deliveries, or was
+    #[command(after_help = EXIT_REPORT)]
+    Preview(TlsrptPreviewArgs),
+    /// List our reports to others: those that wait, were sent or were given up
+    #[command(after_help = EXIT_REPORT)]
+    Outgoing(TlsrptOutgoingArgs),
+}
+
+/// Arguments of `report tlsrpt preview`.
+#[derive(Args, Debug)]
+pub(crate) struct TlsrptPreviewArgs {
+    /// The recipient domain
+    pub(crate) domain: DomainName,
+    /// The day, of UTC; default: today
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) day: Option<Day>,
+    /// Print the report as it is sent
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Arguments of `report tlsrpt outgoing`.
+#[derive(Args, Debug)]
+pub(crate) struct TlsrptOutgoingArgs {
+    /// No more than so many, those first that changed last
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) limit: u32,
+    /// Print one JSON object per destination and line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Arguments of `report tlsrpt list` and `summary`.

@@ -15,6 +15,7 @@ mod output;
 mod policy_report;
 mod progress;
 mod publishing;
+mod reports;
 mod resolving;
 mod rules;
 mod runtime;

@@ -45,6 +45,7 @@ impl Settings {
             ("smtp.tls_key_file", &file.smtp.tls_key_file),
             ("dns.trust_anchor_file", &file.dns.trust_anchor_file),
             ("tls.ca_file", &file.tls.ca_file),
+            ("tlsrpt.dkim_key_file", &file.tlsrpt.dkim_key_file),
         ];
         let certificates = file.web.certificate.iter();
         let certificates = certificates.flat_map(|one| [&one.certificate_file, &one.key_file]);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use byrnie_base::MailDomain;
 use byrnie_base::UnixTime;
+use byrnie_mta::DkimSigner;
 use byrnie_mta::SmartHost;
 use byrnie_mta_sts::Mode;
 use byrnie_net::dns::TrustAnchors;
@@ -23,6 +24,7 @@ use super::defaults::MESSAGE_MEMORY_MIN;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
 use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
 use super::defaults::STS_DOMAINS_MAX;
+use super::text::Listen;
 use super::text::SmartHostText;
 
 /// Whether the keys agree with one another.
@@ -90,6 +92,7 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
     alerts(file, path, text)?;
     bounds(file, path, text)?;
     smart_host(file, path, text)?;
+    reports(file, path, text)?;
     anchors(file, path, text)?;
     web(file, path, text)?;
     rules(file, path, text)
@@ -124,6 +127,51 @@ fn alerts(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
         String::from("`alerts.interval` is less than 10s"),
         "leave it out for 5m",
     ))
+}
+
+/// Whether the keys about reports go together.
+fn reports(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let settings = &file.tlsrpt;
+    let broken = |key: &str, message: &str, hint: &str| {
+        let message = String::from(message);
+        Err(ConfigError::at_key(path, text, key, message, hint))
+    };
+    let named = [
+        ("tlsrpt.organization", settings.organization.is_some()),
+        ("tlsrpt.from", settings.from.is_some()),
+        ("tlsrpt.dkim_selector", settings.dkim_selector.is_some()),
+        ("tlsrpt.dkim_key_file", settings.dkim_key_file.is_some()),
+        ("tlsrpt.collect", !settings.collect.is_empty()),
+    ];
+    let idle = named.into_iter().find(|(_, is_set)| *is_set);
+    if let (None, Some((key, _))) = (&settings.contact, idle) {
+        let message = format!("`{key}` has no meaning as long as nobody is sent a report");
+        let hint = "set `tlsrpt.contact` to an address whom recipient domains may ask";
+        return Err(ConfigError::at_key(path, text, key, message, hint));
+    }
+    if settings.contact.is_some() && settings.domain().is_none() {
+        return broken(
+            "tlsrpt.contact",
+            "reports need a sender with a domain",
+            "set `tlsrpt.from` to an address with a name behind the @",
+        );
+    }
+    if settings.dkim_selector.is_some() != settings.dkim_key_file.is_some() {
+        return broken(
+            "tlsrpt.dkim_key_file",
+            "a key without its selector, or a selector without its key",
+            "set both `tlsrpt.dkim_selector` and `tlsrpt.dkim_key_file`, or neither",
+        );
+    }
+    let mut places = settings.collect.iter();
+    if places.any(|place| matches!(place, Listen::At(_))) {
+        return broken(
+            "tlsrpt.collect",
+            "`tlsrpt.collect` names an address, and libtlsrpt knows sockets alone",
+            "write \"unix:\" and a path, such as \"unix:/run/byrnie/tlsrpt.sock\"",
+        );
+    }
+    Ok(())
 }
 
 /// Whether the smart host is anybody but byrnie itself.
@@ -384,6 +432,20 @@ pub(super) fn files(file: &File, path: &Path) -> Result<(), ConfigError> {
             read.and_then(|text| TrustAnchors::parse(&text).map_err(|error| error.to_string()));
         if let Err(why) = parsed {
             return broken("dns.trust_anchor_file", named, &why);
+        }
+    }
+    if let (Some(domain), Some(selector), Some(named)) = (
+        file.tlsrpt.domain(),
+        &file.tlsrpt.dkim_selector,
+        &file.tlsrpt.dkim_key_file,
+    ) {
+        let read = fs::read(named).map_err(|error| error.to_string());
+        let signer = read.and_then(|pem| {
+            let signer = DkimSigner::new(domain.clone(), selector.clone(), &pem);
+            signer.map_err(|error| error.to_string())
+        });
+        if let Err(why) = signer {
+            return broken("tlsrpt.dkim_key_file", named, &why);
         }
     }
     if let Some(named) = &file.tls.ca_file {

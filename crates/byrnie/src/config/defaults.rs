@@ -116,6 +116,9 @@ pub(crate) const TLS_TIMEOUT: Span = minutes(1);
 /// `delivery.data_timeout`: RFC 5321, Section 4.5.3.2.6.
 pub(crate) const DELIVERY_DATA_TIMEOUT: Span = minutes(10);
 
+/// `tlsrpt.spread`: what RFC 8460, Section 4.1, recommends.
+pub(crate) const TLSRPT_SPREAD: Span = hours(4);
+
 /// `queue.spool`: where Debian keeps the state of daemons.
 pub(crate) fn spool() -> PathBuf {
     PathBuf::from("/var/lib/byrnie")

@@ -24,6 +24,7 @@ use super::text::Size;
 use super::text::SmartHostText;
 use super::text::Span;
 use super::text::UrlText;
+use super::tlsrpt::Tlsrpt;
 use super::web::MtaSts;
 use super::web::Web;
 
@@ -522,14 +523,6 @@ impl Default for Policyd {
             max_connections: defaults::MAX_POLICYD_CONNECTIONS,
         }
     }
-}
-
-/// `[tlsrpt]`: TLS reports.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Tlsrpt {
-    /// Those that others send about us.
-    pub(crate) receive: TlsrptReceive,
 }
 
 /// `[tlsrpt.receive]`: the TLS reports of others about us.

@@ -10,6 +10,7 @@ mod defaults;
 mod error;
 mod file;
 mod text;
+mod tlsrpt;
 mod web;
 
 use std::fs;
@@ -107,6 +108,7 @@ fn paths(file: &mut File) -> impl Iterator<Item = &mut PathBuf> {
         file.smtp.tls_key_file.as_mut(),
         file.dns.trust_anchor_file.as_mut(),
         file.tls.ca_file.as_mut(),
+        file.tlsrpt.dkim_key_file.as_mut(),
         Some(&mut file.queue.spool),
     ]
     .into_iter()

@@ -43,6 +43,12 @@ fn the_printed_defaults_name_every_key() {
         webhook = "https://hook.example/"
         mail = "a@example.org"
         from = "b@example.org"
+        [tlsrpt]
+        contact = "postmaster@example.org"
+        organization = "Example"
+        from = "tls-reports@example.org"
+        dkim_selector = "tls"
+        dkim_key_file = "g"
         [[rule]]
         domain = ".example"
         at_least = "dane"

@@ -15,7 +15,6 @@ use byrnie_mta::policyd::PolicyDaemon;
 use byrnie_net::dns::Resolver;
 use byrnie_net::http::HttpServer;
 use byrnie_store::SqliteOptions;
-use byrnie_store::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
@@ -40,6 +39,7 @@ use super::policyd::Steward;
 use super::receiving::Receiving;
 use super::reload::Reloader;
 use super::settings;
+use super::tlsrpt::Reporting;
 use super::web;
 use super::web::Web;
 use crate::cli::Only;
@@ -75,16 +75,17 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         resolver: common.resolver.clone(),
         web: web.clone(),
     };
-    let monitor = HttpServer::new(Monitor::new(numbers), monitor::CONNECTIONS);
-    let monitor = Arc::new(monitor);
+    let monitor = Monitor::new(numbers);
+    let monitor = Arc::new(HttpServer::new(monitor, monitor::CONNECTIONS));
     let (monitoring, monitored_at) = monitoring(file, &monitor, &common.life).await?;
     common.tend_resolver().await?;
 
     let door = Door::open(&file.queue.spool)?;
-    let mta = match args.only {
+    let relaying = match args.only {
         None => Some(relay(file, &common, listeners, &receiving)?),
         Some(Only::Policyd | Only::Web) => None,
     };
+    let (mta, reporting) = relaying.unzip();
     let policyd = policyd.map(|policyd| policyd.start(&common)).transpose()?;
     let reloader = Arc::new(Reloader {
         args,
@@ -104,8 +105,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         None => {
             let (decider, until) = (Arc::clone(&common.decider), until());
             tokio::spawn(async move { decider.refresh_policies(until).await });
-            let steward = Arc::new(Steward(reloader));
-            tokio::spawn(door.attend(steward, common.life.clone().ended()));
+            tokio::spawn(door.attend(Arc::new(Steward(reloader)), common.life.clone().ended()));
         }
     }
     monitor.service().now_ready();
@@ -124,7 +124,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         _ = tokio::time::timeout(MONITOR_END_MAX, monitoring).await;
     }
     stopper.abort();
-    settle(&common.store).await;
+    settle(&common, reporting.flatten()).await;
     info!(target: "byrnie::serve", "ended");
     result
 }
@@ -184,7 +184,8 @@ fn relay(
     common: &Common,
     listeners: Vec<TcpListener>,
     receiving: &Receiving,
-) -> Result<Mta, Failure> {
+) -> Result<(Mta, Option<Reporting>), Failure> {
+    let reporting = Reporting::prepare(file, common)?;
     let parts = MtaParts {
         listeners,
         server_tls: settings::server_tls(file)?,
@@ -194,7 +195,7 @@ fn relay(
         clock: Arc::clone(&common.clock),
         metrics: Arc::clone(&common.metrics),
         reports: Some(receiving.keeper()),
-        recorder: None,
+        recorder: reporting.as_ref().map(Reporting::recorder),
     };
     let mta = settings::mta(file, common.hostname.clone());
     let mta = Mta::start(&mta, parts, common.life.clone().ended())
@@ -202,7 +203,10 @@ fn relay(
     let store = Arc::clone(&common.store);
     let outbox = Outbox::new(store, mta.queue(), settings::route(file), None);
     receiving.start(common, outbox)?;
-    Ok(mta)
+    if let Some(reporting) = &reporting {
+        reporting.start(file, common, &mta)?;
+    }
+    Ok((mta, reporting))
 }
 
 /// Who does what commands ask for.
@@ -223,8 +227,14 @@ fn butler(file: &File, common: &Common, mta: &Mta, reloader: Arc<Reloader>) -> B
 
 /// Waits until all that was asked for is on disk: whoever asked may be gone, and the change is made all the
 /// same if it gets the time.
-async fn settle(store: &SqliteStore) {
-    let why = match tokio::time::timeout(STORE_END_MAX, store.settle()).await {
+async fn settle(common: &Common, reporting: Option<Reporting>) {
+    let settling = async {
+        if let Some(reporting) = reporting {
+            reporting.finish(common).await;
+        }
+        common.store.settle().await
+    };
+    let why = match tokio::time::timeout(STORE_END_MAX, settling).await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => String::from("it takes too long"),

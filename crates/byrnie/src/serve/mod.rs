@@ -20,6 +20,7 @@ mod policyd;
 mod receiving;
 mod reload;
 mod settings;
+mod tlsrpt;
 mod web;
 
 use std::process::ExitCode;

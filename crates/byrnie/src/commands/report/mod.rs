@@ -1,7 +1,9 @@
-//! `byrnie report`: TLS reports (RFC 8460) taken in from files, and looked at.
+//! `byrnie report`: TLS reports (RFC 8460): those of others taken in from files, and both kinds looked at.
 
 mod import;
 mod list;
+mod outgoing;
+mod preview;
 mod show;
 mod summary;
 
@@ -23,6 +25,8 @@ pub(crate) fn run(command: &ReportCommand) -> Result<ExitCode, Failure> {
         ReportCommand::Tlsrpt(TlsrptCommand::List(args)) => list::run(args),
         ReportCommand::Tlsrpt(TlsrptCommand::Show(args)) => show::run(args),
         ReportCommand::Tlsrpt(TlsrptCommand::Summary(args)) => summary::run(args),
+        ReportCommand::Tlsrpt(TlsrptCommand::Preview(args)) => preview::run(args),
+        ReportCommand::Tlsrpt(TlsrptCommand::Outgoing(args)) => outgoing::run(args),
     }
 }
 

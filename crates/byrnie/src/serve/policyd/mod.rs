@@ -2,14 +2,7 @@
 
 mod http;
 
-use std::fs;
-use std::fs::Permissions;
-use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 
 use byrnie_mta::policyd::Desk;
@@ -131,55 +124,10 @@ async fn doors(places: &[Listen]) -> Result<Vec<Door>, Failure> {
                 let listener = listener.into_std();
                 Door::Tcp(listener.map_err(|error| Failure::runtime(error.to_string()))?)
             }
-            Listen::Unix(path) => Door::Unix(socket(path)?),
+            Listen::Unix(path) => {
+                Door::Unix(listening::at_path(path, |path| UnixListener::bind(path))?)
+            }
         });
     }
     Ok(doors)
-}
-
-/// Listens at a path, for everybody who can reach its folder.
-fn socket(path: &Path) -> Result<UnixListener, Failure> {
-    let failed = |error: io::Error| {
-        Failure::runtime(format!("cannot listen at {}: {error}", path.display())).hint(
-            "the folder must exist and be writable for the user that byrnie runs as, and the path \
-             shorter than 108 octets",
-        )
-    };
-    // One that nobody listens at was left behind by a byrnie that was killed.
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    if is_socket && UnixStream::connect(path).is_err_and(refuses) {
-        fs::remove_file(path).map_err(failed)?;
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
-    Ok(listener)
-}
-
-/// Postfix and Exim run as users of their own. Who may ask is a matter of the folder.
-const SOCKET_MODE: u32 = 0o666;
-
-#[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    #[test]
-    fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("policyd.sock");
-        drop(socket(&path).unwrap());
-        let listening = socket(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, SOCKET_MODE);
-        let failure = socket(&path).unwrap_err();
-        assert!(failure.message().contains("in use"), "{failure:?}");
-        drop(listening);
-        // What is no socket is nobody's to remove.
-        let file = folder.path().join("mail.txt");
-        fs::write(&file, "precious").unwrap();
-        socket(&file).unwrap_err();
-        assert_eq!(fs::read(&file).unwrap(), b"precious");
-    }
 }

@@ -84,15 +84,13 @@ pub struct Reporter<S, R> {
 }
 
 impl<S: Spool + OutgoingReports, R: Resolve> Reporter<S, R> {
-    /// Reports until `shutdown`; what was counted until then is written.
+    /// Writes what is counted and reports it, until `shutdown`; what is counted last is for the caller to
+    /// write, when the last delivery has ended.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
             () = self.recorder.keep_writing(self.store.as_ref()) => {}
             () = self.keep_reporting() => {}
             () = shutdown => {}
-        }
-        if let Err(error) = self.recorder.write(self.store.as_ref()).await {
-            tracing::warn!(target: "byrnie::tlsrpt", %error, "the last results of sessions are lost");
         }
     }
 
@@ -116,8 +114,8 @@ impl<S: Spool + OutgoingReports, R: Resolve> Reporter<S, R> {
             if due.is_empty() {
                 break;
             }
-            let steps = stream::iter(&due).map(|step| self.take_step(step));
-            let mut taken = steps.buffer_unordered(STEPS_AT_ONCE);
+            let steps = due.into_iter().map(|step| self.take_step(step));
+            let mut taken = stream::iter(steps).buffer_unordered(STEPS_AT_ONCE);
             while let Some(result) = taken.next().await {
                 result?;
             }
@@ -142,7 +140,8 @@ impl<S: Spool + OutgoingReports, R: Resolve> Reporter<S, R> {
     }
 
     /// Takes one step with a report.
-    async fn take_step(&self, step: &OutgoingReport) -> Result<(), StoreError> {
+    async fn take_step(&self, step: OutgoingReport) -> Result<(), StoreError> {
+        let step = &step;
         let taken = match &step.destination {
             None => self.find_destinations(step).await?,
             Some(uri) => self.bring(step, uri).await?,
