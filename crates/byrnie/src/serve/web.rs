@@ -1,5 +1,6 @@
 //! The public HTTPS server: its policies, its certificates, and how both change.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use byrnie_base::DomainName;
+use byrnie_base::LookupError;
 use byrnie_base::Secured;
 use byrnie_mta_sts::Policy;
 use byrnie_mta_sts::Published;
@@ -29,7 +31,6 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tracing::error;
 use tracing::info;
-use tracing::warn;
 
 use super::common::Common;
 use super::listening;
@@ -69,7 +70,8 @@ pub(super) async fn start(
     let limits = ConnectionLimits {
         in_all: file.web.max_connections,
         per_client: file.web.max_connections_per_client,
-        per_network: file.web.max_connections,
+        // One network alone cannot take all places.
+        per_network: (file.web.max_connections / 4).max(file.web.max_connections_per_client),
     };
     let acceptor = acceptor(&file.web.certificate)?;
     let server = HttpServer::new(Site::new(reports), limits).with_tls(acceptor);
@@ -184,19 +186,29 @@ impl Web {
 
     /// Publishes policies, and again when something may have changed.
     async fn keep_policies(self: Arc<Self>) {
-        self.publish(Occasion::Start).await;
-        let mut occasion = Occasion::Operator;
+        let mut occasion = Occasion::Start;
         loop {
-            self.publish(occasion).await;
+            let certainty = self.publish(occasion).await;
+            let wait = match (occasion, certainty) {
+                (Occasion::Start, _) => Duration::ZERO,
+                (Occasion::Operator | Occasion::Time, Certainty::Known) => LOOK_AGAIN,
+                (Occasion::Operator | Occasion::Time, Certainty::Unknown) => ASK_AGAIN,
+            };
             occasion = tokio::select! {
+                biased;
                 () = self.changed.notified() => Occasion::Operator,
-                () = sleep(LOOK_AGAIN) => Occasion::Time,
+                () = sleep(wait) => match (occasion, certainty) {
+                    (Occasion::Start, _) | (Occasion::Operator, Certainty::Unknown) => {
+                        Occasion::Operator
+                    }
+                    (Occasion::Operator | Occasion::Time, _) => Occasion::Time,
+                },
             };
         }
     }
 
     /// Publishes the policies of all domains.
-    async fn publish(self: &Arc<Self>, occasion: Occasion) {
+    async fn publish(self: &Arc<Self>, occasion: Occasion) -> Certainty {
         let rules = self.rules.get();
         let work: Vec<_> = rules
             .iter()
@@ -211,15 +223,30 @@ impl Web {
             async move {
                 let settled = web.settle(&rule, &domain, occasion).await;
                 settled.unwrap_or_else(|error| {
-                    error!(target: "byrnie::web", %domain, %error, "no policy is published");
-                    None
+                    error!(target: "byrnie::web", %domain, %error, "what was published cannot be read; what is served goes on");
+                    (web.served(&domain), Certainty::Unknown)
                 })
             }
         });
-        let published: Vec<_> = settled.buffer_unordered(DOMAINS_AT_ONCE).collect().await;
-        self.server
-            .service()
-            .publish(published.into_iter().flatten());
+        let settled: Vec<_> = settled.buffer_unordered(DOMAINS_AT_ONCE).collect().await;
+        let unknown = settled
+            .iter()
+            .any(|(_, certainty)| *certainty == Certainty::Unknown);
+        let published = settled.into_iter().filter_map(|(published, _)| published);
+        self.server.service().publish(published);
+        match unknown {
+            true => Certainty::Unknown,
+            false => Certainty::Known,
+        }
+    }
+
+    /// The policy that is served for a domain.
+    fn served(&self, domain: &DomainName) -> Option<Published> {
+        let policies = self.server.service().policies();
+        let served = policies
+            .iter()
+            .find(|published| published.domain == *domain);
+        served.map(|published| Published::clone(published))
     }
 
     /// The policy that a domain publishes from now on: the one that its rule makes, or else the one before.
@@ -228,7 +255,7 @@ impl Web {
         rule: &MtaSts,
         domain: &DomainName,
         occasion: Occasion,
-    ) -> Result<Option<Published>, StoreError> {
+    ) -> Result<(Option<Published>, Certainty), StoreError> {
         let last = self.store.published_sts(domain).await?;
         let edition = last.as_ref().map_or(0, |last| last.edition);
         let before = last.as_ref().and_then(|last| {
@@ -236,49 +263,40 @@ impl Web {
             Some(Published::new(domain.clone(), policy, edition))
         });
         if occasion == Occasion::Start {
-            return Ok(before);
+            return Ok((before, Certainty::Known));
         }
         let hosts = mail_hosts(&self.resolver, domain).await;
-        let next = match draw_up(rule, &hosts) {
-            Ok(policy) => Published::new(domain.clone(), policy, edition),
+        let certainty = match &hosts {
+            Ok(_) => Certainty::Known,
+            Err(_) => Certainty::Unknown,
+        };
+        let policy = match draw_up(rule, &hosts) {
+            Ok(policy) => policy,
             Err(why) => {
                 error!(target: "byrnie::web", %domain, %why, kept = before.is_some(), "the policy cannot be drawn up");
-                return Ok(before);
+                return Ok((before, certainty));
             }
         };
-        if before.as_ref() == Some(&next) {
-            return Ok(before);
-        }
-        // Who can forge an unsigned answer must not put a host of his own into the policy.
-        let derived = rule.mx.is_none() && occasion == Occasion::Time;
-        if derived && !hosts.as_ref().is_ok_and(Secured::is_secure) {
-            warn!(
-                target: "byrnie::web", %domain,
-                hint = "if the change is yours, `byrnie reload` takes it over",
-                "the MX records have changed, and are not signed: the policy stays"
-            );
-            return Ok(before);
-        }
-        let hosts = hosts.map(|hosts| hosts.value).unwrap_or_default();
-        let locked_out = next.locked_out(&hosts);
-        if !locked_out.is_empty() {
-            let names: Vec<&str> = locked_out.iter().map(|host| host.as_str()).collect();
+        let next = Published::new(domain.clone(), policy, edition);
+        let is_new = before.as_ref() != Some(&next);
+        if let Some(obstacle) = obstacle(rule, &next, &hosts, occasion, is_new) {
             error!(
-                target: "byrnie::web", %domain, hosts = names.join(", "), kept = before.is_some(),
-                hint = "name these MX hosts in `mta_sts.mx`, or withdraw their MX records first",
-                "the policy would lock out live mail hosts, and is not published"
+                target: "byrnie::web", %domain, kept = before.is_some(), hint = obstacle.hint(),
+                "{obstacle}"
             );
-            return Ok(before);
+            return Ok((before, certainty));
         }
-        let text = next.policy.to_string();
-        let published = PublishedSts {
-            domain: domain.clone(),
-            edition,
-            text,
-        };
-        self.store.put_published_sts(published).await?;
-        info!(target: "byrnie::web", %domain, record = %next.record(), "a new policy is published: its TXT record must say so");
-        Ok(Some(next))
+        if is_new {
+            let text = next.policy.to_string();
+            let published = PublishedSts {
+                domain: domain.clone(),
+                edition,
+                text,
+            };
+            self.store.put_published_sts(published).await?;
+            info!(target: "byrnie::web", %domain, record = %next.record(), "a new policy is published: its TXT record must say so");
+        }
+        Ok((Some(next), certainty))
     }
 
     /// Takes over certificates when their files change.
@@ -306,6 +324,86 @@ impl Web {
     }
 }
 
+/// Whether the mail hosts of a domain are known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Certainty {
+    /// They are.
+    Known,
+    /// Somebody has to be asked again soon.
+    Unknown,
+}
+
+/// Why a policy does not take the place of the one before, or why the one that is published harms.
+enum Obstacle {
+    /// These live mail hosts get no mail from whoever keeps to it.
+    LocksOut(Vec<DomainName>),
+    /// Nobody knows whether it locks out a live mail host.
+    Unknown(LookupError),
+    /// It follows from records that anybody could have forged.
+    Unsigned,
+}
+
+impl Obstacle {
+    /// What to do about it.
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::LocksOut(_) => {
+                "name these MX hosts in `mta_sts.mx`, or withdraw their MX records first"
+            }
+            Self::Unknown(_) => "it is asked again in a minute",
+            Self::Unsigned => "if the change is yours, `byrnie reload` takes it over",
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocksOut(hosts) => {
+                let hosts: Vec<&str> = hosts.iter().map(DomainName::as_str).collect();
+                let hosts = hosts.join(", ");
+                write!(f, "the policy would lock out live mail hosts: {hosts}")
+            }
+            Self::Unknown(why) => {
+                write!(
+                    f,
+                    "a new policy waits, as the MX records are not known: {why}"
+                )
+            }
+            Self::Unsigned => {
+                f.write_str("the MX records have changed, and are not signed: the policy stays")
+            }
+        }
+    }
+}
+
+/// What stands against a policy.
+fn obstacle(
+    rule: &MtaSts,
+    policy: &Published,
+    hosts: &Result<Secured<Vec<DomainName>>, LookupError>,
+    occasion: Occasion,
+    is_new: bool,
+) -> Option<Obstacle> {
+    let hosts = match hosts {
+        Ok(hosts) => hosts,
+        Err(_) if !is_new => return None,
+        Err(why) => return Some(Obstacle::Unknown(why.clone())),
+    };
+    // Who can forge an unsigned answer must not put a host of his own into the policy.
+    let follows = rule.mx.is_none() && occasion == Occasion::Time;
+    if is_new && follows && !hosts.is_secure() {
+        return Some(Obstacle::Unsigned);
+    }
+    let locked_out = policy.locked_out(&hosts.value);
+    match locked_out.is_empty() {
+        true => None,
+        false => Some(Obstacle::LocksOut(
+            locked_out.into_iter().cloned().collect(),
+        )),
+    }
+}
+
 /// What tells whether files have changed: their times and lengths.
 fn stamps(certificates: &[WebCertificate]) -> Vec<Option<(SystemTime, u64)>> {
     let files = certificates.iter();
@@ -320,6 +418,9 @@ fn stamps(certificates: &[WebCertificate]) -> Vec<Option<(SystemTime, u64)>> {
 
 /// How often the MX records are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(3_600);
+
+/// How long until it is asked again what could not be found out.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often the files of certificates are looked at.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
