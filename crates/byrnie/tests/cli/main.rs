@@ -11,4 +11,6 @@ mod dane;
 #[cfg(test)]
 mod queue;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod support;

@@ -47,7 +47,7 @@ pub(super) fn line(row: &ReportRow) -> String {
             row.source.as_str(),
         ),
         None => format!(
-            "{:>6}  {:<10}  {:<24}  {:>8} ok  {:>8} failed  {:<6}  {}\n",
+            "{:>6}  {:<21}  {:<24}  {:>8} ok  {:>8} failed  {:<6}  {}\n",
             row.id,
             days(row.start_at, row.end_at),
             or_dash(&row.organization),

@@ -114,9 +114,9 @@ where
                     time::sleep(self.config.get().interval).await;
                 }
                 Err(error) => {
-                    failures += 1;
                     self.metrics.reports.alerted(channel, "failed");
                     let wait = RETRY_WAIT_MIN.saturating_mul(1 << failures.min(RETRY_DOUBLED_MAX));
+                    failures += 1;
                     let next_attempt_in = wait.as_secs();
                     tracing::warn!(target: TARGET, %error, next_attempt_in, "an alert could not be sent");
                     time::sleep(wait).await;
@@ -204,10 +204,7 @@ where
         let note = Note {
             from,
             to,
-            subject: &format!(
-                "TLS to us fails in {} new ways, others report",
-                pending.count
-            ),
+            subject: &format!("New TLS failures with our mail hosts: {}", pending.count),
             text: &text(pending, &self.hostname),
             id: &self.id(pending),
             now,
@@ -273,17 +270,14 @@ fn text(pending: &PendingAlerts, hostname: &DomainName) -> String {
         "Others report TLS sessions with our mail hosts that failed in ways that no report told of before:\n\n",
     );
     for failure in &pending.failures {
-        let mx = match failure.mx.as_str() {
-            "" => "a host that they do not name",
-            mx => mx,
-        };
+        let mx = named(&failure.mx);
         let line = format!(
             "{} at {mx}: {} sessions, policy {} of {}, says {} (report {})",
             failure.result_type,
             failure.sessions,
             failure.policy_type,
-            failure.policy_domain,
-            failure.organization,
+            named(&failure.policy_domain),
+            named(&failure.organization),
             failure.report,
         );
         // Strangers wrote it.
@@ -301,6 +295,14 @@ fn text(pending: &PendingAlerts, hostname: &DomainName) -> String {
          byrnie on {hostname}\n"
     );
     text
+}
+
+/// A name that a report may not give.
+fn named(name: &str) -> &str {
+    match name {
+        "" => "(not named)",
+        name => name,
+    }
 }
 
 /// How many failures an alert lists.

@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 use tokio::task;
 use tokio::time;
+use tracing::field::debug;
 
 pub use self::alerts::AlertConfig;
 pub use self::alerts::Alerter;
@@ -250,7 +251,8 @@ impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
         };
         let kept = self.store.keep_reports(arrivals, bounds).await;
         let kept = kept.inspect_err(|error| {
-            tracing::error!(target: TARGET, %error, source = source.as_str(), "a report could not be kept");
+            let hint = (*error == StoreError::Full).then_some(FULL);
+            tracing::error!(target: TARGET, %error, source = source.as_str(), hint, "a report could not be kept");
         })?;
         for (became, name) in kept.kept.iter().zip(&names) {
             tell(became, name.as_ref(), source);
@@ -308,23 +310,27 @@ impl Name {
     }
 }
 
-/// Tells the log what came of a report.
+/// Tells the log what came of a report. What strangers call it is quoted.
 fn tell(became: &Kept, name: Option<&Name>, source: ReportSource) {
     let source = source.as_str();
-    let organization = name.map(|name| name.organization.as_str());
-    let report_id = name.map(|name| name.report_id.as_str());
+    let organization = name.map(|name| debug(&name.organization));
+    let report_id = name.map(|name| debug(&name.report_id));
     match became {
         Kept::New(report) => {
-            tracing::info!(target: TARGET, report, source, ?organization, ?report_id, "report kept");
+            tracing::info!(target: TARGET, report, source, organization, report_id, "report kept");
         }
         Kept::Known(report) => {
-            tracing::info!(target: TARGET, report, source, ?organization, ?report_id, "report known already");
+            tracing::info!(target: TARGET, report, source, organization, report_id, "report known already");
         }
         Kept::Unreadable(report, reason) => {
             tracing::warn!(target: TARGET, report, source, ?reason, "a report cannot be read");
         }
     }
 }
+
+/// What to do where no report is taken any more.
+const FULL: &str = "`tlsrpt.receive.max_reports`, `queue.max_size` or the disk is used up; who sent it is asked to \
+     come again";
 
 /// Where the log is told about reports.
 const TARGET: &str = "byrnie::tlsrpt";

@@ -99,7 +99,7 @@ async fn a_new_failure_is_mailed_at_once_and_once() {
         text.contains("\r\nTo: <postmaster@ours.example>\r\n"),
         "{text}"
     );
-    assert!(text.contains("\r\nSubject: TLS to us fails in 1 new ways, others report\r\n"));
+    assert!(text.contains("\r\nSubject: New TLS failures with our mail hosts: 1\r\n"));
     assert!(
         text.contains(
             "\r\ncertificate-expired at mx.ours.example: 3 sessions, policy sts of ours.example, \
