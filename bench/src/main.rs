@@ -23,6 +23,7 @@ mod message;
 mod session;
 mod silent;
 mod sink;
+mod socketmap;
 mod stats;
 mod tls;
 mod tlsrate;
@@ -49,6 +50,8 @@ enum Command {
     Certificate(certificate::Options),
     /// TLS handshakes a second, in memory
     Tlsrate(tlsrate::Options),
+    /// Questions to a policy daemon, as Postfix asks them
+    Socketmap(socketmap::Options),
     /// Small durable writes a second
     Fsync(fsync::Options),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Silent(options) => silent::run(&options),
         Command::Certificate(options) => certificate::run(&options),
         Command::Tlsrate(options) => tlsrate::run(&options),
+        Command::Socketmap(options) => on_one_thread(socketmap::run(options)),
         Command::Fsync(options) => fsync::run(&options),
     };
     match outcome {
