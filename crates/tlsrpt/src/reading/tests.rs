@@ -194,6 +194,37 @@ fn a_bomb_is_refused_before_it_fills_the_memory() {
     unreadable(&twice, "it inflates to more than 8388608 octets");
 }
 
+/// So that nobody can use up the stack.
+#[test]
+fn mails_within_mails_are_looked_into_only_so_deep() {
+    let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[]}";
+    let wrapped = |depth: usize| {
+        let header = "From: a@b.example\r\nContent-Type: message/rfc822\r\n\r\n";
+        let mail = header.repeat(depth) + "From: a@b.example\r\n\r\n" + report;
+        mail.into_bytes()
+    };
+    assert_eq!(one(&wrapped(8)).report.report_id, "1");
+    unreadable(&wrapped(9), "neither JSON nor gzip, nor a mail");
+    unreadable(&wrapped(100_000), "neither JSON nor gzip, nor a mail");
+    let nested: String = (0..50_000)
+        .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"))
+        .collect();
+    unreadable(nested.as_bytes(), "neither JSON nor gzip, nor a mail");
+}
+
+#[test]
+fn parts_without_a_header_or_an_end_are_read() {
+    let header = "From: a@b.example\r\nContent-Type: multipart/mixed; boundary=\"x y\"\r\n\r\n";
+    let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[]}";
+    let mail = format!("{header}preamble\r\n--x y\r\n\r\n{report}\r\n--x yz\r\n");
+    let said = "the JSON cannot be read: trailing characters";
+    unreadable(mail.as_bytes(), said);
+    let mail = format!("{header}--x y \n\n{report}\n--x y--\n{{");
+    assert_eq!(one(mail.as_bytes()).report.report_id, "1");
+    let mail = format!("{header}--x y\r\nX: y\r\n\r\n{report}");
+    assert_eq!(one(mail.as_bytes()).report.report_id, "1");
+}
+
 #[test]
 fn lists_and_texts_are_cut_and_that_is_said() {
     let details = vec![json!({"result-type": "tlsa-invalid"}); DETAILS_PER_POLICY_MAX + 5];
