@@ -194,6 +194,31 @@ fn keys_that_disagree_are_refused() {
 }
 
 #[test]
+fn reports_have_a_sender_with_a_domain_and_a_whole_key() {
+    check(
+        "version = 1\n[tlsrpt]\ncollect = [\"unix:/run/t.sock\"]",
+        "line 3: `tlsrpt.collect` has no meaning as long as nobody is sent a report",
+        "set `tlsrpt.contact` to an address whom recipient domains may ask",
+    );
+    let contact = "version = 1\n[tlsrpt]\ncontact = \"a@b.example\"\n";
+    check(
+        "version = 1\n[tlsrpt]\ncontact = \"a@[192.0.2.1]\"",
+        "line 3: reports need a sender with a domain",
+        "set `tlsrpt.from` to an address with a name behind the @",
+    );
+    check(
+        &format!("{contact}dkim_key_file = \"k\""),
+        "line 4: a key without its selector, or a selector without its key",
+        "set both `tlsrpt.dkim_selector` and `tlsrpt.dkim_key_file`, or neither",
+    );
+    check(
+        &format!("{contact}collect = [\"127.0.0.1:1\"]"),
+        "line 4: `tlsrpt.collect` names an address, and libtlsrpt knows sockets alone",
+        "write \"unix:\" and a path, such as \"unix:/run/byrnie/tlsrpt.sock\"",
+    );
+}
+
+#[test]
 fn trust_anchors_are_used_where_byrnie_validates() {
     let negative = "[[dns.danger_negative_trust_anchor]]\ndomain = \"a.example\"\nuntil = ";
     let far = "\"2026-12-01T00:00:00Z\"";
