@@ -1,11 +1,20 @@
 //! `byrnie report`: taking reports in and looking at them, without a daemon.
 
 use std::fs;
+use std::sync::Arc;
 
+use byrnie_base::UnixTime;
 use byrnie_net::clock::Clock;
 use byrnie_net::clock::SystemClock;
+use byrnie_store::OutgoingReports;
+use byrnie_store::ResultBatch;
+use byrnie_store::SessionResults;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
+use byrnie_tlsrpt::Counted;
+use byrnie_tlsrpt::Entry;
+use byrnie_tlsrpt::PolicyDescription;
+use byrnie_tlsrpt::SessionOutcome;
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
@@ -63,6 +72,57 @@ fn what_leads_nowhere_is_bad_usage() {
     let world = World::new();
     let said = world.run(&["import", "none.eml"], 2).stderr;
     assert!(said.starts_with("error: none.eml: "), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_domain_will_be_told_is_shown() {
+    let world = World::new();
+    let off = world.run(&["tlsrpt", "preview", "a.example"], 2).stderr;
+    assert!(off.contains("hint: set `tlsrpt.contact`"), "{off}");
+    let reporting =
+        "version = 1\n[queue]\nspool = \"spool\"\n[tlsrpt]\ncontact = \"a@b.example\"\n";
+    world.write(CONFIGURATION, reporting);
+    let day = "2026-04-01";
+    let entry = Entry {
+        day: day.parse().unwrap(),
+        domain: "a.example".parse().unwrap(),
+        policy: Arc::new(PolicyDescription {
+            policy_domain: String::from("a.example"),
+            ..PolicyDescription::default()
+        }),
+        counted: Counted::Sessions(SessionOutcome::Succeeded),
+    };
+    let options = SqliteOptions::in_directory(world.0.path().join("spool"));
+    let store = SqliteStore::open(options).unwrap();
+    let (number, entries) = (1, vec![(entry, 7)]);
+    let batch = ResultBatch { number, entries };
+    assert_eq!(store.add_results(batch).await, Ok(0));
+
+    let preview = ["tlsrpt", "preview", "a.example", "--day", day];
+    assert_eq!(
+        world.run(&preview, 0).stdout,
+        "a.example on 2026-04-01\n  no-policy-found of a.example: 7 sessions succeeded, 0 failed\n"
+    );
+    let json = world.run(&[&preview[..], &["--json"]].concat(), 0).stdout;
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["organization-name"], "b.example");
+    assert_eq!(report["date-range"]["end-datetime"], "2026-04-01T23:59:59Z");
+    let summary = &report["policies"][0]["summary"];
+    assert_eq!(summary["total-successful-session-count"], 7);
+    let other = ["tlsrpt", "preview", "a.example", "--day", "2026-04-02"];
+    let other = world.run(&other, 0).stdout;
+    assert!(other.ends_with("\n  nothing was counted\n"), "{other}");
+
+    assert_eq!(world.run(&["tlsrpt", "outgoing"], 0).stdout, "");
+    let (due, now) = (vec![UnixTime(1_775_100_000)], UnixTime(1_775_090_000));
+    assert_eq!(
+        store.draw_up("2026-04-02".parse().unwrap(), due, now).await,
+        Ok(1)
+    );
+    assert_eq!(
+        world.run(&["tlsrpt", "outgoing"], 0).stdout,
+        "2026-04-01 a.example to _smtp._tls: waits until 2026-04-02T03:20:00Z\n"
+    );
 }
 
 /// A report about today with so many failures.
