@@ -1,8 +1,9 @@
 #!/bin/bash
-# byrnie between real programs: NSD, Knot, unbound and BIND for the DNS, Postfix and Exim as mail hosts, swaks
+# byrnie between real programs: NSD, Knot, unbound and BIND for the DNS, Postfix and Exim as mail hosts, Postfix
+# of several Debians as those who ask byrnie how mail must go, swaks
 # and smtp-source as clients. Debian's packages, in networks of their own; needs root.
 #
-#     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie
+#     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie; INTEROP_ONLY names parts
 #
 # Prints one line for each assertion, and for each part how many passed and failed.
 set -euo pipefail
@@ -29,10 +30,14 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     # Debian lets only one mail server be installed; Exim is unpacked beside Postfix.
     (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
+    # Postfix as other Debians have it; those of 3.10 and later can report.
+    for suite in bullseye trixie sid; do
+        unpack "$INTEROP_WORK/$suite" "$suite" postfix
+    done
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)
-    for part in mail dnssec differential; do
+    for part in ${INTEROP_ONLY:-mail beside dnssec differential}; do
         INTEROP_PART=$part unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie" || outcome=1
     done
     exit "$outcome"
@@ -47,6 +52,7 @@ ip link set lo up
 . "$here/interop/zones.sh"
 . "$here/interop/peers.sh"
 . "$here/interop/suite.sh"
+. "$here/interop/beside.sh"
 . "$here/interop/dnssec.sh"
 . "$here/interop/differential.sh"
 
@@ -63,6 +69,7 @@ quietly() {
 part_mail() {
     quietly make_certificates
     quietly make_zones
+    quietly make_sts_zones
     quietly make_exim_user
     start_nsd
     start_unbound
@@ -81,6 +88,16 @@ part_mail() {
     for mode in validate trust-ad; do
         suite "$mode"
     done
+}
+
+part_beside() {
+    quietly make_certificates
+    quietly make_zones
+    quietly make_sts_zones
+    start_nsd
+    start_unbound
+    quietly start_postfix
+    beside_suite
 }
 
 part_dnssec() {

@@ -15,3 +15,30 @@ install_packages() (
     fi
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 )
+
+# unpack DIR SUITE PACKAGE…: another Debian's packages with all that they depend on, unpacked into DIR to be run
+# in there by chroot; nothing is installed.
+unpack() (
+    dir=$1 suite=$2
+    shift 2
+    mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial"
+    for folder in bin sbin lib lib64; do
+        mkdir -p "$dir/usr/$folder"
+        ln -sfn "usr/$folder" "$dir/$folder"
+    done
+    mkdir -p "$dir/dev" "$dir/proc" "$dir/etc"
+    : >"$dir/apt/status"
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Codename: bookworm' 'Created-By: Packages' | head -n 1)
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$dir/apt/sources"
+    options=(
+        -qq -o Dir::Etc::SourceList="$dir/apt/sources" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State="$dir/apt" -o Dir::State::Lists="$dir/apt/lists" -o Dir::State::status="$dir/apt/status"
+        -o Dir::Cache="$dir/apt/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none
+    )
+    apt-get "${options[@]}" update
+    apt-get "${options[@]}" install -y --no-install-recommends --download-only "$@"
+    for package in "$dir"/apt/cache/archives/*.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$dir"
+    done
+    rm -rf "$dir/apt"
+)

@@ -25,7 +25,7 @@ zone:
     zonefile: "root.signed"
 CONF
         local zone
-        for zone in test "${signed_domains[@]}" unsigned.test; do
+        for zone in test "${signed_domains[@]}" "${open_domains[@]}"; do
             printf 'zone:\n    name: "%s"\n    zonefile: "%s.signed"\n' "$zone" "$zone"
         done
     } >"$work/nsd.conf"
@@ -75,7 +75,8 @@ alias_maps =
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = reject_unauth_destination
-virtual_mailbox_domains = postfix.test, wrong-postfix.test, authority.test, unsigned.test
+virtual_mailbox_domains = postfix.test, wrong-postfix.test, authority.test, unsigned.test,
+    sts.test, sts-wrong.test, sts-hijacked.test, sts-testing.test
 virtual_mailbox_base = $base/mail
 virtual_mailbox_maps = static:inbox/
 virtual_uid_maps = static:65534

@@ -21,7 +21,8 @@ make_certificates() {
         -subj '/CN=interop authority' -keyout "$work/tls/ca.key" -out "$work/tls/ca.pem"
     local name
     # The second name is what TLSA records of usage 2 for authority.test ask for.
-    for name in mx.postfix.test,DNS:mx.authority.test mx.exim.test byrnie.test; do
+    for name in mx.postfix.test,DNS:mx.authority.test,DNS:mx.sts.test mx.exim.test byrnie.test \
+        policy.test,DNS:mta-sts.sts.test,DNS:mta-sts.sts-wrong.test,DNS:mta-sts.sts-hijacked.test,DNS:mta-sts.sts-testing.test; do
         local names=DNS:$name
         name=${name%%,*}
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" \
@@ -92,7 +93,7 @@ make_zones() {
     {
         zone_head test.
         printf 'ns A 127.0.0.10\nbyrnie A 127.0.0.30\n'
-        for domain in "${signed_domains[@]}" unsigned.test; do
+        for domain in "${signed_domains[@]}" "${open_domains[@]}"; do
             printf '%s. NS ns.test.\n' "$domain"
         done
         for domain in "${signed_domains[@]}"; do
@@ -113,3 +114,6 @@ make_zones() {
 signed_domains=(
     postfix.test exim.test wrong-postfix.test wrong-exim.test authority.test rolling.test
 )
+
+# Those whose zones are not.
+open_domains=(unsigned.test sts.test sts-wrong.test sts-hijacked.test sts-testing.test)
