@@ -14,7 +14,6 @@ use byrnie_net::dns::RecordData;
 use byrnie_net::dns::RecordType;
 use byrnie_net::dns::Resolve;
 use byrnie_store::PublishedPolicies;
-use byrnie_store::PublishedSts;
 use byrnie_store::SqliteStore;
 
 use crate::config::MtaSts;
@@ -80,18 +79,13 @@ pub(crate) fn draw_up(
 /// # Errors
 /// None was published yet, or the store refuses.
 pub(crate) async fn publish_anew(store: &SqliteStore, domain: &DomainName) -> Result<u64, Failure> {
-    let last = store.published_sts(domain).await;
-    let last = last
+    let edition = store.renew_published_sts(domain).await;
+    edition
         .map_err(|error| Failure::store(&error))?
         .ok_or_else(|| {
             Failure::runtime(format!("no policy of {domain} was published yet"))
                 .hint("`byrnie serve` publishes it if `web.listen` names an address")
-        })?;
-    let edition = last.edition.saturating_add(1);
-    let published = PublishedSts { edition, ..last };
-    let kept = store.put_published_sts(published).await;
-    kept.map_err(|error| Failure::store(&error))?;
-    Ok(edition)
+        })
 }
 
 /// Why a rule makes no policy.

@@ -38,6 +38,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -87,6 +88,8 @@ pub struct HttpServer<S> {
     occupancy: Arc<Occupancy>,
     /// How many connections found no place.
     refused: AtomicU64,
+    /// Room for bodies that are coming in, in KiB.
+    bodies: Semaphore,
 }
 
 impl<S: Respond> HttpServer<S> {
@@ -99,6 +102,7 @@ impl<S: Respond> HttpServer<S> {
             limits,
             occupancy: Arc::default(),
             refused: AtomicU64::new(0),
+            bodies: Semaphore::new(BODIES_KIB_MAX),
         }
     }
 
@@ -270,6 +274,16 @@ impl<S: Respond> HttpServer<S> {
         if !announced.is_ok_and(|announced| announced <= octets_max) {
             return empty(StatusCode::PAYLOAD_TOO_LARGE);
         }
+        // What has no length may take all that it may have.
+        let upper = body
+            .size_hint()
+            .upper()
+            .and_then(|upper| usize::try_from(upper).ok());
+        let kib = upper.unwrap_or(octets_max).min(octets_max).div_ceil(1_024);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let Ok(_room) = self.bodies.try_acquire_many(kib) else {
+            return empty(StatusCode::SERVICE_UNAVAILABLE);
+        };
         let body = match timeout(BODY_MAX, Limited::new(body, octets_max).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -391,6 +405,10 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 
 /// How long the body of a request may take.
 const BODY_MAX: Duration = Duration::from_secs(60);
+
+/// How much memory the bodies of all requests may take that are coming in or being answered; one more is
+/// told to come again. 64 MiB.
+const BODIES_KIB_MAX: usize = 64 * 1_024;
 
 /// How long a connection may be idle.
 const IDLE_MAX: Duration = Duration::from_secs(30);

@@ -118,7 +118,7 @@ impl<R: Resolve> HttpsClient<R> {
             .unwrap_or(Err(HttpsError::TimedOut))
     }
 
-    /// The addresses of a host, IPv6 first, as many as are tried.
+    /// The addresses of a host, IPv6 first, as many as are tried of each family.
     ///
     /// Whether they are signed does not matter, as the certificate proves the host. An answer that
     /// fails validation is none.
@@ -131,11 +131,11 @@ impl<R: Resolve> HttpsClient<R> {
         let mut error = None;
         for answer in [ipv6, ipv4] {
             match addresses_in(answer) {
-                Ok(found) => addresses.extend(found),
+                // Some of each, as a machine may have no way to one of the two.
+                Ok(found) => addresses.extend(found.into_iter().take(ADDRESSES_MAX / 2)),
                 Err(why) => error = Some(why),
             }
         }
-        addresses.truncate(ADDRESSES_MAX);
         match (addresses.is_empty(), error) {
             (false, _) => Ok(addresses),
             (true, Some(why)) => Err(HttpsError::Lookup(why)),
@@ -402,7 +402,7 @@ pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one address has to take a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many addresses of a host are tried.
+/// How many addresses of a host are tried, half of them of each family.
 pub const ADDRESSES_MAX: usize = 4;
 
 /// How long a URL may be.

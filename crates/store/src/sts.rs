@@ -69,9 +69,17 @@ pub trait PublishedPolicies: Send + Sync + 'static {
         domain: &DomainName,
     ) -> impl Future<Output = Result<Option<PublishedSts>, StoreError>> + Send;
 
-    /// Keeps what is published now in the place of what was there.
+    /// Keeps the text that is published now for a domain in the place of what was there; its edition stays.
     fn put_published_sts(
         &self,
-        published: PublishedSts,
+        domain: &DomainName,
+        text: String,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Counts another edition of what is published for a domain; says which it is now, `None` if nothing is
+    /// published.
+    fn renew_published_sts(
+        &self,
+        domain: &DomainName,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 }

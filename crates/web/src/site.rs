@@ -24,6 +24,7 @@ use hyper::StatusCode;
 use hyper::header;
 use hyper::header::HeaderValue;
 use hyper::http::request;
+use tracing::debug;
 use tracing::info;
 
 /// Takes reports of others about us.
@@ -153,16 +154,21 @@ impl<T: TakeReport> Respond for Site<T> {
         response
             .headers_mut()
             .insert(header::STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
-        info!(
-            target: "byrnie::web",
-            client = %client.peer.ip(),
-            host = printable(&host),
-            method = printable(request.method().as_str()),
-            path = printable(request.uri().path()),
-            status = response.status().as_u16(),
-            agent = printable(&text_of(request.headers().get(header::USER_AGENT))),
-            "request"
+        let status = response.status();
+        let asked = format!(
+            "{} {}{}",
+            printable(request.method().as_str()),
+            printable(&host),
+            printable(request.uri().path()),
         );
+        let agent = printable(&text_of(request.headers().get(header::USER_AGENT)));
+        let client = client.peer.ip();
+        // What strangers want is no news, and they can ask for a lot of it.
+        if status == StatusCode::NOT_FOUND || status == StatusCode::MISDIRECTED_REQUEST {
+            debug!(target: "byrnie::web", %client, asked, status = status.as_u16(), agent, "request");
+        } else {
+            info!(target: "byrnie::web", %client, asked, status = status.as_u16(), agent, "request");
+        }
         response
     }
 }

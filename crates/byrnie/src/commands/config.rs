@@ -27,6 +27,7 @@ fn check(args: &ConfigCheckArgs) -> Result<ExitCode, Failure> {
     let now = resolving::clock().now();
     let checked = config::load(Some(path)).and_then(|file| {
         config::check_files(&file, path)?;
+        config::check_public_files(&file, path)?;
         config::check_lifetimes(&file, path, now)?;
         Ok(config::warnings(&file, now))
     });

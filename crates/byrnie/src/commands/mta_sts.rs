@@ -72,8 +72,8 @@ struct Record {
     owner: String,
     /// What it should say.
     text: String,
-    /// What stands there now, of the same kind.
-    found: Vec<String>,
+    /// What stands there now, of the same kind; `None` if that could not be found out.
+    found: Option<Vec<String>>,
 }
 
 /// Something that is wrong, or could be better.
@@ -96,6 +96,7 @@ fn look(args: &MtaStsArgs, print: fn(&View, Paint) -> String) -> Result<ExitCode
         let resolver = resolving::resolver(&file, anchors.as_ref(), &resolving::clock())?;
         let world = World {
             fetcher: fetcher(&file, &resolver)?,
+            rua: rua(&file),
             resolver,
             store,
         };
@@ -140,6 +141,12 @@ fn domains<'a>(
         .collect())
 }
 
+/// Where this configuration takes reports; `None` if nowhere.
+fn rua(file: &File) -> Option<String> {
+    let address = file.tlsrpt.receive.addresses.first();
+    address.map(|address| format!("mailto:{address}"))
+}
+
 /// Fetches policies as senders do.
 fn fetcher(file: &File, resolver: &Resolver) -> Result<StsFetcher<Resolver>, Failure> {
     let tls = resolving::roots(file)?
@@ -153,6 +160,8 @@ fn fetcher(file: &File, resolver: &Resolver) -> Result<StsFetcher<Resolver>, Fai
 struct World {
     resolver: Resolver,
     fetcher: StsFetcher<Resolver>,
+    /// Where reports are taken.
+    rua: Option<String>,
     store: Option<Arc<SqliteStore>>,
 }
 
@@ -187,7 +196,11 @@ impl World {
         };
         let findings = lint(&published, &seen);
         let host = policy_host(domain).map_or_else(|_| String::new(), |host| host.to_string());
-        let rua = format!("v=TLSRPTv1; rua=mailto:tls-reports@{domain}");
+        let rua = match &self.rua {
+            Some(rua) => rua.clone(),
+            None => format!("mailto:tls-reports@{domain}"),
+        };
+        let rua = format!("v=TLSRPTv1; rua={rua}");
         Ok(View {
             domain: domain.clone(),
             policy: published.policy.to_string(),
@@ -196,12 +209,12 @@ impl World {
                 Record {
                     owner: format!("_mta-sts.{domain}"),
                     text: published.record().to_string(),
-                    found: sts.unwrap_or_default(),
+                    found: sts,
                 },
                 Record {
                     owner: format!("_smtp._tls.{domain}"),
                     text: rua,
-                    found: reports.unwrap_or_default(),
+                    found: reports,
                 },
             ],
             findings: findings
@@ -256,11 +269,12 @@ fn show(view: &View, paint: Paint) -> String {
             found,
         } = record;
         _ = writeln!(text, "    {owner}. TXT \"{should}\"");
-        let state = match found.as_slice() {
-            [] => paint.red("missing"),
-            [one] if one == should => paint.green("as it should be"),
-            [one] => paint.yellow(&format!("found: {}", output::visible(one))),
-            many => paint.red(&format!("there are {} of them", many.len())),
+        let state = match found.as_deref() {
+            None => paint.yellow("not known: the DNS does not answer"),
+            Some([]) => paint.red("missing"),
+            Some([one]) if one == should => paint.green("as it should be"),
+            Some([one]) => paint.yellow(&format!("found: {}", output::visible(one))),
+            Some(many) => paint.red(&format!("there are {} of them", many.len())),
         };
         _ = writeln!(text, "      {state}");
     }

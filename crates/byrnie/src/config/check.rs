@@ -458,30 +458,35 @@ pub(super) fn files(file: &File, path: &Path) -> Result<(), ConfigError> {
             return broken("tls.ca_file", named, &why);
         }
     }
-    let smtp = file
-        .smtp
-        .tls_certificate_file
-        .iter()
-        .zip(&file.smtp.tls_key_file);
-    let smtp = smtp.map(|(certificate, key)| ("smtp.tls_", certificate, key));
-    let web = file.web.certificate.iter();
-    let web = web.map(|one| ("web.certificate.", &one.certificate_file, &one.key_file));
-    for (section, certificate, key) in smtp.chain(web) {
-        let (certificate_key, key_key) = (
-            format!("{section}certificate_file"),
-            format!("{section}key_file"),
-        );
-        let certificate_pem = match fs::read(certificate) {
-            Ok(pem) => pem,
-            Err(error) => return broken(&certificate_key, certificate, &error.to_string()),
-        };
-        let key_pem = match fs::read(key) {
-            Ok(pem) => pem,
-            Err(error) => return broken(&key_key, key, &error.to_string()),
-        };
-        if let Err(error) = server_acceptor(&certificate_pem, &key_pem) {
-            return broken(&certificate_key, certificate, &error.to_string());
-        }
+    if let (Some(certificate), Some(key)) =
+        (&file.smtp.tls_certificate_file, &file.smtp.tls_key_file)
+    {
+        identity(path, "smtp.tls_", certificate, key)?;
     }
     Ok(())
+}
+
+/// The same for the certificates of public pages: a gateway goes on without one that cannot be used.
+pub(super) fn public_files(file: &File, path: &Path) -> Result<(), ConfigError> {
+    let mut certificates = file.web.certificate.iter();
+    certificates.try_for_each(|one| {
+        let (certificate, key) = (&one.certificate_file, &one.key_file);
+        identity(path, "web.certificate.", certificate, key)
+    })
+}
+
+/// Whether a certificate and its key, whose keys begin so, can be used together.
+fn identity(path: &Path, section: &str, certificate: &Path, key: &Path) -> Result<(), ConfigError> {
+    let broken = |which: &str, named: &Path, message: &str| ConfigError {
+        path: path.to_path_buf(),
+        line: None,
+        message: format!("`{section}{which}_file`: {}: {message}", named.display()),
+        hint: Some(String::from("paths in the file start at the file's folder")),
+    };
+    let certificate_pem = fs::read(certificate)
+        .map_err(|error| broken("certificate", certificate, &error.to_string()))?;
+    let key_pem = fs::read(key).map_err(|error| broken("key", key, &error.to_string()))?;
+    server_acceptor(&certificate_pem, &key_pem)
+        .map(drop)
+        .map_err(|error| broken("certificate", certificate, &error.to_string()))
 }

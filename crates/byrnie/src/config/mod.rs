@@ -86,6 +86,14 @@ pub(crate) fn check_files(file: &File, path: &Path) -> Result<(), ConfigError> {
     check::files(file, path)
 }
 
+/// The same for what public pages need, without which a gateway goes on.
+///
+/// # Errors
+/// Names the key and what is wrong with its file.
+pub(crate) fn check_public_files(file: &File, path: &Path) -> Result<(), ConfigError> {
+    check::public_files(file, path)
+}
+
 /// Whether what is only for a while is for short enough.
 ///
 /// # Errors

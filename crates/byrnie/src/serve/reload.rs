@@ -15,7 +15,6 @@ use tracing::warn;
 
 use super::receiving::Receiving;
 use super::settings;
-use super::web;
 use super::web::Web;
 use crate::cli::ServeArgs;
 use crate::config;
@@ -111,11 +110,6 @@ impl Reloader {
         config::check_files(&file, path)?;
         config::check_lifetimes(&file, path, now)?;
         let tls = settings::server_tls(&file)?;
-        let web = self
-            .web
-            .as_ref()
-            .map(|web| web::acceptor(&file.web.certificate).map(|acceptor| (web, acceptor)));
-        let web = web.transpose()?;
         self.log.set(&file.log.level)?;
         // Nothing can fail any more.
         // What is demanded of others comes first: nothing is accepted under a promise that nobody keeps.
@@ -124,8 +118,8 @@ impl Reloader {
             let mta = settings::mta(&file, self.hostname.clone());
             control.reconfigure(&mta, tls);
         }
-        if let Some((web, acceptor)) = web {
-            web.reconfigure(&file, acceptor);
+        if let Some(web) = &self.web {
+            web.reconfigure(&file);
         }
         self.store.set_bounds(settings::spool_bounds(&file));
         self.receiving.reconfigure(&file);

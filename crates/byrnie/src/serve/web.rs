@@ -1,9 +1,15 @@
 //! The public HTTPS server: its policies, its certificates, and how both change.
 
+use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -19,8 +25,8 @@ use byrnie_net::http::ConnectionLimits;
 use byrnie_net::http::HttpServer;
 use byrnie_net::tls::ServerIdentity;
 use byrnie_net::tls::https_acceptor;
+use byrnie_net::tls::server_acceptor;
 use byrnie_store::PublishedPolicies;
-use byrnie_store::PublishedSts;
 use byrnie_store::SqliteStore;
 use byrnie_store::StoreError;
 use byrnie_web::Site;
@@ -51,8 +57,11 @@ pub(super) struct Web {
     rules: Current<Vec<Arc<MtaSts>>>,
     /// What it is published with.
     certificates: Current<Vec<WebCertificate>>,
+    identities: Mutex<Identities>,
     /// Wakes who looks after policies.
     changed: Notify,
+    /// Whether that is because the operator has changed the configuration.
+    reconfigured: AtomicBool,
 }
 
 /// Serves public pages if they are to be served anywhere; says where.
@@ -73,7 +82,8 @@ pub(super) async fn start(
         // One network alone cannot take all places.
         per_network: (file.web.max_connections / 4).max(file.web.max_connections_per_client),
     };
-    let acceptor = acceptor(&file.web.certificate)?;
+    let mut identities = Identities::default();
+    let acceptor = identities.acceptor(&file.web.certificate)?;
     let server = HttpServer::new(Site::new(reports), limits).with_tls(acceptor);
     let web = Arc::new(Web {
         server: Arc::new(server),
@@ -81,8 +91,13 @@ pub(super) async fn start(
         resolver: common.resolver.clone(),
         rules: Current::new(rules(file)),
         certificates: Current::new(file.web.certificate.clone()),
+        identities: Mutex::new(identities),
         changed: Notify::new(),
+        reconfigured: AtomicBool::new(false),
     });
+    web.publish_before()
+        .await
+        .map_err(|error| Failure::store(&error))?;
     let listeners = listening::bind_all(&file.web.listen).await?;
     let at = listening::addresses(&listeners);
     for listener in listeners {
@@ -122,36 +137,57 @@ fn while_alive(
     }
 }
 
-/// An acceptor for these certificates.
-///
-/// # Errors
-/// A file cannot be read or used.
-pub(super) fn acceptor(certificates: &[WebCertificate]) -> Result<TlsAcceptor, Failure> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
-    };
-    let mut files = Vec::new();
-    for one in certificates {
-        files.push((read(&one.certificate_file)?, read(&one.key_file)?));
-    }
-    let identities: Vec<_> = files
-        .iter()
-        .map(|(certificate_pem, key_pem)| ServerIdentity {
-            certificate_pem,
-            key_pem,
+/// Certificates with their keys as they could last be used, by the file of the certificate.
+#[derive(Default)]
+struct Identities(HashMap<PathBuf, (Vec<u8>, Vec<u8>)>);
+
+impl Identities {
+    /// An acceptor for these certificates: each as it is now, or as it was when it could last be used, so that
+    /// one bad file harms nobody else.
+    ///
+    /// # Errors
+    /// None can be used.
+    fn acceptor(&mut self, certificates: &[WebCertificate]) -> Result<TlsAcceptor, Failure> {
+        let Self(known) = self;
+        for one in certificates {
+            match usable(one) {
+                Ok(identity) => drop(known.insert(one.certificate_file.clone(), identity)),
+                Err(error) => error!(
+                    target: "byrnie::web",
+                    file = %one.certificate_file.display(), key = %one.key_file.display(), error,
+                    goes_on = known.contains_key(&one.certificate_file),
+                    "a certificate cannot be used"
+                ),
+            }
+        }
+        known.retain(|file, _| certificates.iter().any(|one| one.certificate_file == *file));
+        let identities: Vec<_> = known
+            .values()
+            .map(|(certificate_pem, key_pem)| ServerIdentity {
+                certificate_pem,
+                key_pem,
+            })
+            .collect();
+        https_acceptor(&identities).map_err(|error| {
+            Failure::usage(format!("the certificates of `web.certificate`: {error}"))
+                .hint("`byrnie config check` looks at each certificate and its key")
         })
-        .collect();
-    https_acceptor(&identities).map_err(|error| {
-        Failure::usage(format!("the certificates of `web.certificate`: {error}"))
-            .hint("`byrnie config check` looks at each certificate and its key")
-    })
+    }
+}
+
+/// A certificate and its key, if they can be used.
+fn usable(one: &WebCertificate) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let read = |path: &Path| fs::read(path).map_err(|error| error.to_string());
+    let (certificate, key) = (read(&one.certificate_file)?, read(&one.key_file)?);
+    match server_acceptor(&certificate, &key) {
+        Ok(_) => Ok((certificate, key)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Who wants a policy to change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Occasion {
-    /// The start: what was published before goes on at once, however long the DNS takes.
-    Start,
     /// The operator, by a start, a new configuration or a command.
     Operator,
     /// Time, and what the DNS says by now.
@@ -159,15 +195,32 @@ enum Occasion {
 }
 
 impl Web {
-    /// Takes over a new configuration, with an acceptor made from it.
-    pub(super) fn reconfigure(&self, file: &File, acceptor: TlsAcceptor) {
+    /// Takes over a new configuration.
+    pub(super) fn reconfigure(&self, file: &File) {
         self.rules.replace(rules(file));
         self.certificates.replace(file.web.certificate.clone());
-        self.server.replace_tls(acceptor);
+        self.take_over_certificates();
+        self.reconfigured.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
-    /// Publishes what is kept and what the rules say now, as the operator wants it.
+    /// Uses the certificates as they are now, if at least one can be used.
+    fn take_over_certificates(&self) {
+        let identities = self.identities.lock();
+        let mut identities = identities.unwrap_or_else(PoisonError::into_inner);
+        match identities.acceptor(&self.certificates.get()) {
+            Ok(acceptor) => {
+                self.server.replace_tls(acceptor);
+                info!(target: "byrnie::web", "the certificates were read again");
+            }
+            Err(failure) => error!(
+                target: "byrnie::web", error = failure.message(),
+                "no certificate can be used; those before go on"
+            ),
+        }
+    }
+
+    /// Publishes what is kept by now, such as another edition.
     pub(super) fn publish_again(&self) {
         self.changed.notify_one();
     }
@@ -186,58 +239,83 @@ impl Web {
 
     /// Publishes policies, and again when something may have changed.
     async fn keep_policies(self: Arc<Self>) {
-        let mut occasion = Occasion::Start;
+        let mut wishes = Wishes::All;
         loop {
-            let certainty = self.publish(occasion).await;
-            let wait = match (occasion, certainty) {
-                (Occasion::Start, _) => Duration::ZERO,
-                (Occasion::Operator | Occasion::Time, Certainty::Known) => LOOK_AGAIN,
-                (Occasion::Operator | Occasion::Time, Certainty::Unknown) => ASK_AGAIN,
+            let unknown = self.publish(&wishes).await;
+            let wait = match unknown.is_empty() {
+                true => LOOK_AGAIN,
+                false => ASK_AGAIN,
             };
-            occasion = tokio::select! {
-                biased;
-                () = self.changed.notified() => Occasion::Operator,
-                () = sleep(wait) => match (occasion, certainty) {
-                    (Occasion::Start, _) | (Occasion::Operator, Certainty::Unknown) => {
-                        Occasion::Operator
-                    }
-                    (Occasion::Operator | Occasion::Time, _) => Occasion::Time,
-                },
-            };
+            // What the operator wanted and could not be looked at is wanted still, of those domains alone.
+            let unsettled = unknown.into_iter().filter(|domain| wishes.include(domain));
+            wishes = Wishes::Of(unsettled.collect());
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = sleep(wait) => {}
+            }
+            if self.reconfigured.swap(false, Ordering::AcqRel) {
+                wishes = Wishes::All;
+            }
         }
     }
 
-    /// Publishes the policies of all domains.
-    async fn publish(self: &Arc<Self>, occasion: Occasion) -> Certainty {
+    /// Publishes the policies of all domains; says whose mail hosts are not known.
+    async fn publish(self: &Arc<Self>, wishes: &Wishes) -> HashSet<DomainName> {
         let rules = self.rules.get();
         let work: Vec<_> = rules
             .iter()
             .flat_map(|rule| {
-                rule.domains
-                    .iter()
-                    .map(|domain| (Arc::clone(rule), domain.clone()))
+                rule.domains.iter().map(|domain| {
+                    let occasion = match wishes.include(domain) {
+                        true => Occasion::Operator,
+                        false => Occasion::Time,
+                    };
+                    (Arc::clone(rule), domain.clone(), occasion)
+                })
             })
             .collect();
-        let settled = stream::iter(work).map(|(rule, domain)| {
+        let settled = stream::iter(work).map(|(rule, domain, occasion)| {
             let web = Arc::clone(self);
             async move {
                 let settled = web.settle(&rule, &domain, occasion).await;
-                settled.unwrap_or_else(|error| {
+                let settled = settled.unwrap_or_else(|error| {
                     error!(target: "byrnie::web", %domain, %error, "what was published cannot be read; what is served goes on");
                     (web.served(&domain), Certainty::Unknown)
-                })
+                });
+                (domain, settled)
             }
         });
         let settled: Vec<_> = settled.buffer_unordered(DOMAINS_AT_ONCE).collect().await;
         let unknown = settled
             .iter()
-            .any(|(_, certainty)| *certainty == Certainty::Unknown);
-        let published = settled.into_iter().filter_map(|(published, _)| published);
+            .filter(|(_, (_, certainty))| *certainty == Certainty::Unknown);
+        let unknown = unknown.map(|(domain, _)| domain.clone()).collect();
+        let published = settled
+            .into_iter()
+            .filter_map(|(_, (published, _))| published);
         self.server.service().publish(published);
-        match unknown {
-            true => Certainty::Unknown,
-            false => Certainty::Known,
+        unknown
+    }
+
+    /// Publishes what was published before, so that it goes on at once, however long the DNS takes.
+    async fn publish_before(&self) -> Result<(), StoreError> {
+        let mut published = Vec::new();
+        for domain in self.rules.get().iter().flat_map(|rule| &rule.domains) {
+            published.extend(self.before(domain).await?.0);
         }
+        self.server.service().publish(published);
+        Ok(())
+    }
+
+    /// The policy that was published last for a domain, and its edition.
+    async fn before(&self, domain: &DomainName) -> Result<(Option<Published>, u64), StoreError> {
+        let last = self.store.published_sts(domain).await?;
+        let edition = last.as_ref().map_or(0, |last| last.edition);
+        let before = last.and_then(|last| {
+            let policy = Policy::parse(last.text.as_bytes()).ok()?;
+            Some(Published::new(domain.clone(), policy, edition))
+        });
+        Ok((before, edition))
     }
 
     /// The policy that is served for a domain.
@@ -256,15 +334,7 @@ impl Web {
         domain: &DomainName,
         occasion: Occasion,
     ) -> Result<(Option<Published>, Certainty), StoreError> {
-        let last = self.store.published_sts(domain).await?;
-        let edition = last.as_ref().map_or(0, |last| last.edition);
-        let before = last.as_ref().and_then(|last| {
-            let policy = Policy::parse(last.text.as_bytes()).ok()?;
-            Some(Published::new(domain.clone(), policy, edition))
-        });
-        if occasion == Occasion::Start {
-            return Ok((before, Certainty::Known));
-        }
+        let (before, edition) = self.before(domain).await?;
         let hosts = mail_hosts(&self.resolver, domain).await;
         let certainty = match &hosts {
             Ok(_) => Certainty::Known,
@@ -288,12 +358,7 @@ impl Web {
         }
         if is_new {
             let text = next.policy.to_string();
-            let published = PublishedSts {
-                domain: domain.clone(),
-                edition,
-                text,
-            };
-            self.store.put_published_sts(published).await?;
+            self.store.put_published_sts(domain, text).await?;
             info!(target: "byrnie::web", %domain, record = %next.record(), "a new policy is published: its TXT record must say so");
         }
         Ok((Some(next), certainty))
@@ -310,16 +375,25 @@ impl Web {
                 continue;
             }
             known = now;
-            match acceptor(&certificates) {
-                Ok(acceptor) => {
-                    self.server.replace_tls(acceptor);
-                    info!(target: "byrnie::web", "the certificates were read again");
-                }
-                Err(failure) => error!(
-                    target: "byrnie::web", error = failure.message(),
-                    "the certificates cannot be used; those before go on"
-                ),
-            }
+            self.take_over_certificates();
+        }
+    }
+}
+
+/// Whose policies the operator wants as they follow from the rules now.
+enum Wishes {
+    /// Everybody's.
+    All,
+    /// Those of some domains.
+    Of(HashSet<DomainName>),
+}
+
+impl Wishes {
+    /// Whether a domain is among them.
+    fn include(&self, domain: &DomainName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(domains) => domains.contains(domain),
         }
     }
 }

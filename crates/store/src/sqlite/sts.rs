@@ -109,20 +109,34 @@ impl PublishedPolicies for SqliteStore {
             .await
     }
 
-    async fn put_published_sts(&self, published: PublishedSts) -> Result<(), StoreError> {
-        let edition = i64::try_from(published.edition).unwrap_or(i64::MAX);
+    async fn put_published_sts(&self, domain: &DomainName, text: String) -> Result<(), StoreError> {
+        let domain = domain.clone();
         self.workers
             .write(move |writing| {
-                let domain = published.domain.as_str();
                 writing
                     .run(
-                        "INSERT OR REPLACE INTO sts_published (domain, edition, text)
-                         VALUES (?1, ?2, ?3)",
-                        params![domain, edition, published.text],
+                        "INSERT INTO sts_published (domain, edition, text) VALUES (?1, 0, ?2)
+                         ON CONFLICT (domain) DO UPDATE SET text = ?2",
+                        params![domain.as_str(), text],
                     )
                     .map(|_| ())
             })
             .await
+    }
+
+    async fn renew_published_sts(&self, domain: &DomainName) -> Result<Option<u64>, StoreError> {
+        let renewed = domain.clone();
+        self.workers
+            .write(move |writing| {
+                writing
+                    .run(
+                        "UPDATE sts_published SET edition = edition + 1 WHERE domain = ?1",
+                        [renewed.as_str()],
+                    )
+                    .map(|_| ())
+            })
+            .await?;
+        Ok(self.published_sts(domain).await?.map(|now| now.edition))
     }
 }
 

@@ -239,19 +239,21 @@ async fn what_was_published_last_survives_a_crash() {
     let spool = TestSpool::new();
     let domain: DomainName = "a.example".parse().unwrap();
     assert_eq!(spool.store.published_sts(&domain).await, Ok(None));
-    let published = |edition| PublishedSts {
-        domain: domain.clone(),
-        edition,
-        text: String::from("version: STSv1\n"),
-    };
-    for edition in [0, 1] {
-        spool
+    assert_eq!(spool.store.renew_published_sts(&domain).await, Ok(None));
+    for text in ["first", "second"] {
+        let put = spool
             .store
-            .put_published_sts(published(edition))
-            .await
-            .unwrap();
+            .put_published_sts(&domain, String::from(text))
+            .await;
+        assert_eq!(put, Ok(()));
+        let edition = spool.store.renew_published_sts(&domain).await.unwrap();
+        assert!(edition.is_some(), "{text}");
     }
     let spool = spool.crash();
-    let kept = spool.store.published_sts(&domain).await;
-    assert_eq!(kept, Ok(Some(published(1))));
+    let kept = PublishedSts {
+        domain: domain.clone(),
+        edition: 2,
+        text: String::from("second"),
+    };
+    assert_eq!(spool.store.published_sts(&domain).await, Ok(Some(kept)));
 }
