@@ -37,7 +37,7 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)
-    for part in ${INTEROP_ONLY:-mail beside dnssec differential}; do
+    for part in ${INTEROP_ONLY:-mail beside public dnssec differential}; do
         INTEROP_PART=$part unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie" || outcome=1
     done
     exit "$outcome"
@@ -53,6 +53,7 @@ ip link set lo up
 . "$here/interop/peers.sh"
 . "$here/interop/suite.sh"
 . "$here/interop/beside.sh"
+. "$here/interop/public.sh"
 . "$here/interop/dnssec.sh"
 . "$here/interop/differential.sh"
 
@@ -98,6 +99,20 @@ part_beside() {
     start_unbound
     quietly start_postfix
     beside_suite
+}
+
+part_public() {
+    quietly make_certificates
+    quietly make_zones
+    quietly make_sts_zones
+    quietly make_exim_user
+    printf 'nameserver 127.0.0.53\noptions edns0 trust-ad\n' >"$work/resolv.conf"
+    start_nsd
+    start_unbound
+    quietly start_postfix
+    start_exim
+    start_policy_host
+    public_suite
 }
 
 part_dnssec() {

@@ -20,9 +20,16 @@ sts_domains=(
     sts-testing:testing:mx.sts-testing.test:mx.sts-testing.test
 )
 
-# Zones that are not signed, one for each MTA-STS domain, and their policies.
+# Zones that are not signed, one for each MTA-STS domain, and their policies; those of public.test and locked.test
+# byrnie itself is to publish.
 make_sts_zones() {
     local row name mode mx policy_mx
+    for name in public locked; do
+        {
+            recipient_zone "$name.test" 127.0.0.21
+            printf 'mta-sts A 127.0.0.31\n_mta-sts TXT "v=STSv1; id=1"\n'
+        } >"$work/zones/$name.test.signed"
+    done
     mkdir -p "$work/policies"
     for row in "${sts_domains[@]}"; do
         IFS=: read -r name mode mx policy_mx <<<"$row"

@@ -22,7 +22,8 @@ make_certificates() {
     local name
     # The second name is what TLSA records of usage 2 for authority.test ask for.
     for name in mx.postfix.test,DNS:mx.authority.test,DNS:mx.sts.test mx.exim.test byrnie.test \
-        policy.test,DNS:mta-sts.sts.test,DNS:mta-sts.sts-wrong.test,DNS:mta-sts.sts-hijacked.test,DNS:mta-sts.sts-testing.test; do
+        policy.test,DNS:mta-sts.sts.test,DNS:mta-sts.sts-wrong.test,DNS:mta-sts.sts-hijacked.test,DNS:mta-sts.sts-testing.test \
+        public.test,DNS:mta-sts.public.test,DNS:mta-sts.locked.test; do
         local names=DNS:$name
         name=${name%%,*}
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" \
@@ -116,4 +117,5 @@ signed_domains=(
 )
 
 # Those whose zones are not.
-open_domains=(unsigned.test sts.test sts-wrong.test sts-hijacked.test sts-testing.test)
+open_domains=(unsigned.test sts.test sts-wrong.test sts-hijacked.test sts-testing.test
+    public.test locked.test)

@@ -1,0 +1,164 @@
+# What byrnie shows the public, and Exim beside it, for ci/interop.sh: the policy host, TLS reports of others, and
+# an Exim that sends its mail as byrnie says.
+#
+# 127.0.0.31:443  byrnie's policy host    127.0.0.30:8462  Exim's lines    127.0.0.41:25  Exim, sending
+#
+# The settings of Exim are those that docs/exim.md shows, taken from there.
+
+public_suite() {
+    mount --bind "$work/resolv.conf" "$(realpath /etc/resolv.conf)"
+    quietly write_public_config
+    assert 'the configuration is good' "$byrnie" config check "$work/public.toml"
+    "$byrnie" serve --config "$work/public.toml" 2>"$work/public.log" &
+    local gateway=$!
+    assert 'byrnie is ready' eventually 20 curl -sf http://127.0.0.30:9465/readyz
+    if ! kill -0 "$gateway" 2>/dev/null; then
+        cat "$work/public.log"
+        return
+    fi
+    policy_host
+    json_answers
+    start_sending_exim
+    exim_sends
+    reports_of_others
+    kill -TERM "$gateway"
+    assert 'byrnie stops with exit code 0' wait "$gateway"
+}
+
+write_public_config() {
+    write_config validate
+    mkdir -p "$work/spool"
+    cp "$work/byrnie.toml" "$work/public.toml"
+    cat >>"$work/public.toml" <<CONF
+
+[tls]
+ca_file = "tls/ca.pem"
+
+[policyd]
+exim = ["127.0.0.30:8462"]
+http = ["127.0.0.30:8460"]
+
+[web]
+listen = ["127.0.0.31:443"]
+[[web.certificate]]
+certificate_file = "tls/public.test.pem"
+key_file = "tls/public.test.key"
+
+[[mta_sts]]
+domains = ["public.test"]
+mode = "enforce"
+[[mta_sts]]
+domains = ["locked.test"]
+mode = "enforce"
+mx = ["mail.locked.test"]
+
+[tlsrpt.receive]
+addresses = ["reports@byrnie.test"]
+https = true
+CONF
+}
+
+# The policy host as senders and strangers see it.
+policy_host() {
+    local curl=(curl -s --cacert "$work/tls/ca.pem")
+    local path=/.well-known/mta-sts.txt
+    assert 'the policy is served over HTTP/2' \
+        eventually 20 says '^mx: mx\.public\.test' "${curl[@]}" --http2 "https://mta-sts.public.test$path"
+    assert 'and over HTTP/1.1, as text/plain, with HSTS' \
+        says '^strict-transport-security: max-age' "${curl[@]}" --http1.1 -i "https://mta-sts.public.test$path"
+    assert 'a policy that would lock out the live MX host is not published' \
+        says '^HTTP/[12.]+ 404' "${curl[@]}" -i "https://mta-sts.locked.test$path"
+    assert 'strangers get 404 without a word' \
+        [ "$("${curl[@]}" https://mta-sts.public.test/)" = '' ]
+    assert 'another Host than the one named to TLS is misdirected' \
+        says '^HTTP/[12.]+ 421' "${curl[@]}" -i -H 'Host: mta-sts.locked.test' "https://mta-sts.public.test$path"
+    assert 'a name that no certificate carries gets no connection' \
+        not "${curl[@]}" --resolve stranger.test:443:127.0.0.31 https://stranger.test/
+    assert 'mta-sts lint says that the record announces another policy' \
+        says 'announces 1, which is another policy' "$byrnie" mta-sts lint --config "$work/public.toml" public.test
+}
+
+# The same as Postfix is told, for other MTAs.
+json_answers() {
+    assert 'JSON: what Postfix is told' \
+        says '"dane-only"' curl -s http://127.0.0.30:8460/v1/policy/postfix.test
+    assert 'JSON: the description' says '"openapi"' curl -s http://127.0.0.30:8460/openapi.json
+}
+
+# start_sending_exim: an Exim that takes mail from this machine and sends it as byrnie says.
+start_sending_exim() {
+    local base=$work/exim-sends
+    mkdir -p "$base/spool" "$base/log"
+    chown -R nobody "$base/spool" "$base/log"
+    {
+        cat <<CONF
+exim_path = $exim_root/usr/sbin/exim4
+keep_environment =
+exim_user = nobody
+exim_group = nogroup
+never_users =
+spool_directory = $base/spool
+log_file_path = $base/log/%s.log
+pid_file_path = $base/exim.pid
+primary_hostname = sender.test
+local_interfaces = 127.0.0.41
+daemon_smtp_ports = 25
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+host_lookup =
+dns_dnssec_ok = 1
+domainlist local_domains =
+begin routers
+CONF
+        documented exim.md routers
+        echo 'begin transports'
+        documented exim.md transports
+        printf 'begin retry\n* * F,1h,5s\n'
+    } >"$base/exim.conf"
+    sed -i -e 's/127\.0\.0\.1:8462/127.0.0.30:8462/' \
+        -e "s|/etc/ssl/certs/ca-certificates.crt|$work/tls/ca.pem|" "$base/exim.conf"
+    "$exim_root/usr/sbin/exim4" -C "$base/exim.conf" -bdf -q5s >"$base/daemon.log" 2>&1 &
+    pids+=($!)
+}
+
+# Mail through Exim: good destinations get it, attacked ones wait.
+exim_sends() {
+    local domain
+    assert 'exim answers' eventually 20 says '^<. +250' swaks --server 127.0.0.41 --quit-after EHLO
+    for domain in "${exim_sends_to[@]}" "${exim_withholds_from[@]}"; do
+        assert "exim takes mail to $domain" swaks --server 127.0.0.41 --helo client.test \
+            --from '<>' --to "inbox@$domain" --body "token exim-$domain"
+    done
+    for domain in "${exim_sends_to[@]}"; do
+        assert "exim: mail to $domain is sent" eventually 30 exim_says "=> inbox@$domain "
+    done
+    for domain in "${exim_withholds_from[@]}"; do
+        assert "exim: mail to $domain is deferred" eventually 30 exim_says "== inbox@$domain .*defer"
+    done
+}
+
+# What becomes of mail to each domain.
+exim_sends_to=(postfix.test exim.test authority.test unsigned.test sts.test sts-testing.test)
+exim_withholds_from=(wrong-postfix.test wrong-exim.test sts-wrong.test sts-hijacked.test)
+
+exim_says() {
+    # It runs without the rights to log elsewhere.
+    grep -aqE -- "$1" "$work/exim-sends/daemon.log"
+}
+
+# Reports that others hand in.
+reports_of_others() {
+    local corpus=$here/../fuzz/corpus/tlsrpt_report
+    local config=(--config "$work/public.toml")
+    assert 'swaks hands in a report by mail' \
+        swaks --server 127.0.0.30 --helo client.test --from reports@google.test \
+        --to reports@byrnie.test --data "@$corpus/google.eml"
+    assert 'curl hands in another one' \
+        says '^HTTP/[12.]+ 201' curl -si --cacert "$work/tls/ca.pem" -X POST \
+        -H 'Content-Type: application/tlsrpt+json' --data-binary "@$corpus/rfc8460.json" \
+        https://mta-sts.public.test/v1/tlsrpt
+    assert 'report import takes in a folder' \
+        says 'comcast' "$byrnie" report import "${config[@]}" "$corpus"
+    assert 'report list shows them' \
+        says 'organization' "$byrnie" report tlsrpt list --since 365d --json "${config[@]}"
+}
