@@ -21,6 +21,7 @@ public_suite() {
     start_sending_exim
     exim_sends
     reports_of_others
+    results_of_postfix
     kill -TERM "$gateway"
     assert 'byrnie stops with exit code 0' wait "$gateway"
 }
@@ -51,6 +52,10 @@ mode = "enforce"
 domains = ["locked.test"]
 mode = "enforce"
 mx = ["mail.locked.test"]
+
+[tlsrpt]
+contact = "postmaster@byrnie.test"
+collect = ["unix:$work/tlsrpt.sock"]
 
 [tlsrpt.receive]
 addresses = ["reports@byrnie.test"]
@@ -161,4 +166,20 @@ reports_of_others() {
         says 'comcast' "$byrnie" report import "${config[@]}" "$corpus"
     assert 'report list shows them' \
         says 'organization' "$byrnie" report tlsrpt list --since 365d --json "${config[@]}"
+}
+
+# What Postfix 3.10 and later tells of its sessions, as libtlsrpt writes it: five, of which two failed.
+results_of_postfix() {
+    local ok='{"policy-type":2,"policy-domain":"told.test","policy-string":["version: STSv1","mode: enforce"],"mx-host":["mx.told.test"]'
+    local head='{"dpv":"1","d":"told.test","pr":"v=TLSRPTv1;rua=mailto:a@told.test","policies":['
+    local failure='"failure-details":[{"c":204,"s":"192.0.2.1","n":"mx.told.test","r":"192.0.2.2"}]'
+    assert 'five datagrams of libtlsrpt are taken' python3 "$here/interop/datagrams.py" "$work/tlsrpt.sock" \
+        "$head$ok,\"t\":0,\"f\":0}]}" "$head$ok,\"t\":0,\"f\":0}]}" "$head$ok,\"t\":0,\"f\":0}]}" \
+        "$head$ok,$failure,\"t\":1,\"f\":1}]}" "$head$ok,$failure,\"t\":1,\"f\":1}]}"
+    local preview=("$byrnie" report tlsrpt preview --json --config "$work/public.toml" told.test)
+    assert 'report tlsrpt preview counts two failures' \
+        eventually 20 says '"total-failure-session-count": ?2' "${preview[@]}"
+    assert 'and three successes' says '"total-successful-session-count": ?3' "${preview[@]}"
+    assert 'and says why' says 'certificate-expired' "${preview[@]}"
+    "${preview[@]}" >"$work/preview.json"
 }
