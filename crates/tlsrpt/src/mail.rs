@@ -6,6 +6,7 @@ use byrnie_base::DomainName;
 use byrnie_base::Mailbox;
 use byrnie_base::UnixTime;
 
+use crate::Day;
 use crate::Report;
 
 /// The media type of a compressed report: RFC 8460, Section 6.5.
@@ -68,7 +69,7 @@ impl ReportMail<'_> {
             String::new(),
             format!("This is an aggregate TLS report about {domain}"),
             format!("from {submitter} ({organization})."),
-            format!("The day that it is about began at {} (Unix time).", day.0),
+            format!("It tells of {}, a day of UTC.", Day::of(day)),
             String::new(),
             format!("--{boundary}"),
             format!("Content-Type: {REPORT_MEDIA_TYPE}"),
