@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Measure policy daemons for Postfix side by side, in one run. Needs root and Debian's nsd, unbound, ldnsutils, openssl.
 
-  bench/policyd/run.py [--targets byrnie,tlspol,resolver] [--reps 3] [--seconds 5] [--cold 100]
+  bench/policyd/run.py [--targets byrnie,tlspol,resolver,parrot] [--reps 3] [--seconds 5] [--cold 100]
 
-BYRNIE, TLSPOL and RESOLVER name the programs, SMTPBENCH the load client. Everything runs in network, mount and
+BYRNIE, TLSPOL and RESOLVER name the programs, SMTPBENCH the load client, which is also the parrot: it answers without
+looking, and shows what reading and writing costs by itself. Everything runs in network, mount and
 process namespaces of its own. Prints a table; its columns are in docs/performance.md.
 """
 
@@ -28,13 +29,15 @@ sys.path.insert(0, str(HERE.parent))
 from harness.machine import Cgroup, sh  # noqa: E402
 
 RELEASE = HERE.parent.parent / "target" / "release"
+SMTPBENCH = os.environ.get("SMTPBENCH", str(RELEASE / "smtpbench"))
 PROGRAMS = {
     "byrnie": os.environ.get("BYRNIE", str(RELEASE / "byrnie")),
     "tlspol": os.environ.get("TLSPOL", "postfix-tlspol"),
     "resolver": os.environ.get("RESOLVER", "mta-sts-daemon"),
+    "parrot": SMTPBENCH,
 }
-SMTPBENCH = os.environ.get("SMTPBENCH", str(RELEASE / "smtpbench"))
-LISTEN = ("127.0.0.2", 8461)
+# Where a daemon listens, if not at a path.
+TCP = "127.0.0.2:8461"
 # The resolver that answers at once, and the way to it that takes longer.
 NEAR, FAR = "127.0.0.1", "127.0.0.3"
 POLICY_HOST = "127.0.0.4"
@@ -42,8 +45,10 @@ DNS_DELAY = 0.020
 # What becomes of a domain: DANE, an MTA-STS policy that is enforced, nothing.
 KINDS = ("dane", "sts", "open")
 WARM = ((32, 1), (32, 16))
+# What the rows about each kind of socket begin with.
+DOORS = {"tcp": "", "unix": "unix "}
 # What each calls the map that Postfix asks for.
-MAPS = {"byrnie": "postfix", "tlspol": "QUERY", "resolver": "postfix"}
+MAPS = {"byrnie": "postfix", "tlspol": "QUERY", "resolver": "postfix", "parrot": "postfix"}
 # Domains of each kind that the warm measurement goes round.
 WARM_DOMAINS = 10
 
@@ -101,9 +106,7 @@ dns:
   address: {dns}:53
 """
 
-RESOLVER = """host: {host}
-port: {port}
-reuse_port: true
+RESOLVER = """{place}
 cache:
   type: internal
   options:
@@ -223,22 +226,38 @@ def relay_queries():
     threading.Thread(target=go_on, daemon=True).start()
 
 
+def connect(listen):
+    if listen.startswith("unix:"):
+        family, place = socket.AF_UNIX, listen.removeprefix("unix:")
+    else:
+        host, port = listen.split(":")
+        family, place = socket.AF_INET, (host, int(port))
+    client = socket.socket(family, socket.SOCK_STREAM)
+    client.connect(place)
+    return client
+
+
 class Target:
     """One policy daemon, started afresh."""
 
-    def __init__(self, name, work, dns):
+    def __init__(self, name, work, dns, door="tcp"):
         self.run = work / "run"
         shutil.rmtree(self.run, ignore_errors=True)
         self.run.mkdir()
         (self.run / "spool").mkdir()
-        host, port = LISTEN
-        words = {"dir": work, "run": self.run, "dns": dns, "host": host, "port": port, "listen": f"{host}:{port}"}
-        config, args = {
-            "byrnie": (BYRNIE, ["serve", "--only", "policyd", "--config"]),
-            "tlspol": (TLSPOL, ["-config"]),
-            "resolver": (RESOLVER, ["-c"]),
-        }[name]
+        path, (host, port) = self.run / "socket", TCP.split(":")
+        self.listen, place = {
+            "tcp": (TCP, f"host: {host}\nport: {port}\nreuse_port: true"),
+            "unix": (f"unix:{path}", f"path: {path}"),
+        }[door]
+        words = {"dir": work, "run": self.run, "dns": dns, "listen": self.listen, "place": place}
         file = self.run / "config"
+        config, args = {
+            "parrot": ("", ["parrot", "--listen", self.listen]),
+            "byrnie": (BYRNIE, ["serve", "--only", "policyd", "--config", file]),
+            "tlspol": (TLSPOL, ["-config", file]),
+            "resolver": (RESOLVER, ["-c", file]),
+        }[name]
         file.write_text(config.format(**words))
         # The one that does not say which resolver it asks takes the system's.
         (work / "resolv.conf").write_text(f"nameserver {dns}\n")
@@ -246,14 +265,14 @@ class Target:
         self.log = self.run / "log"
         env = os.environ | {"SSL_CERT_FILE": str(work / "ca.pem"), "HOME": str(self.run)}
         with self.log.open("w") as log:
-            self.process = self.cgroup.popen([PROGRAMS[name], *args, file], stdout=log, stderr=log, env=env)
+            self.process = self.cgroup.popen([PROGRAMS[name], *args], stdout=log, stderr=log, env=env)
         self.wait()
 
     def wait(self):
         deadline = time.time() + 20
         while True:
             try:
-                return socket.create_connection(LISTEN, 1).close()
+                return connect(self.listen).close()
             except OSError:
                 if self.process.poll() is not None or time.time() > deadline:
                     sys.exit(f"cannot start: {self.log.read_text()}")
@@ -265,7 +284,7 @@ class Target:
         file.write_text("\n".join(keys) + "\n")
         before = self.cgroup.cpu()["usage"]
         row = json.loads(sh(
-            SMTPBENCH, "socketmap", "--to", "%s:%d" % LISTEN, "--keys", file, "--map", self.map, "--connections", str(connections),
+            SMTPBENCH, "socketmap", "--to", self.listen, "--keys", file, "--map", self.map, "--connections", str(connections),
             "--pipeline", str(pipeline), "--seconds", str(seconds),
         ))
         return row | {"cpu_s": self.cgroup.cpu()["usage"] - before}
@@ -277,16 +296,17 @@ class Target:
 def measure(name, work, options):
     """One repetition of one target: rows by what was measured."""
     rows = {}
-    target = Target(name, work, NEAR)
     warm = [key for kind in KINDS for key in names(kind, WARM_DOMAINS)]
-    said = target.ask(warm, 1, 1)
-    rows["says"] = f"{said['ok']} OK, {said['not_found']} NOTFOUND, {said['other']} other"
-    for connections, pipeline in WARM:
-        row = target.ask(warm, connections, pipeline, options.seconds)
-        rows[f"{connections}x{pipeline} /s"] = row["lookups_per_s"]
-        rows[f"{connections}x{pipeline} /CPU s"] = row["lookups"] / max(row["cpu_s"], 1e-6)
-    target.end()
-    for kind in KINDS:
+    for door, words in DOORS.items():
+        target = Target(name, work, NEAR, door)
+        said = target.ask(warm, 1, 1)
+        rows[f"{words}says"] = f"{said['ok']} OK, {said['not_found']} NOTFOUND, {said['other']} other"
+        for connections, pipeline in WARM:
+            row = target.ask(warm, connections, pipeline, options.seconds)
+            rows[f"{words}{connections}x{pipeline} /s"] = row["lookups_per_s"]
+            rows[f"{words}{connections}x{pipeline} /CPU s"] = row["lookups"] / max(row["cpu_s"], 1e-6)
+        target.end()
+    for kind in KINDS if name != "parrot" else ():
         target = Target(name, work, FAR)
         # The first names of each kind were asked before, by others; all of these are in the resolver's memory.
         row = target.ask(names(kind, options.cold), 1, 1)
@@ -303,10 +323,10 @@ def table(results):
     print("|---" * (len(columns) + 1) + "|")
     for what in results[columns[0]][0]:
         cells = []
-        values = {name: [rep[what] for rep in reps] for name, reps in results.items()}
+        values = {name: [rep[what] for rep in reps if what in rep] for name, reps in results.items()}
         own = values.get("byrnie")
         for name in columns:
-            if isinstance(values[name][0], str):
+            if not values[name] or isinstance(values[name][0], str):
                 cells.append("; ".join(dict.fromkeys(values[name])))
                 continue
             cell = f"{statistics.median(values[name]):,.1f}"
@@ -357,7 +377,7 @@ def inside(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--targets", default="byrnie,tlspol,resolver")
+    parser.add_argument("--targets", default="byrnie,tlspol,resolver,parrot")
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--cold", type=int, default=100, help="names of each kind that nobody has asked about")

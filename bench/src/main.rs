@@ -20,6 +20,7 @@ mod fsync;
 mod idle;
 mod load;
 mod message;
+mod parrot;
 mod session;
 mod silent;
 mod sink;
@@ -52,6 +53,8 @@ enum Command {
     Tlsrate(tlsrate::Options),
     /// Questions to a policy daemon, as Postfix asks them
     Socketmap(socketmap::Options),
+    /// A policy daemon that says the same to everybody
+    Parrot(parrot::Options),
     /// Small durable writes a second
     Fsync(fsync::Options),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Certificate(options) => certificate::run(&options),
         Command::Tlsrate(options) => tlsrate::run(&options),
         Command::Socketmap(options) => on_one_thread(socketmap::run(options)),
+        Command::Parrot(options) => on_one_thread(parrot::run(options)),
         Command::Fsync(options) => fsync::run(&options),
     };
     match outcome {

@@ -4,8 +4,10 @@
 //! batch of one is what Postfix does. Answers are netstrings, and every one of them is read.
 
 use std::fs;
+use std::net::AddrParseError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,9 +15,12 @@ use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::json;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 
 use crate::failure::Failure;
 use crate::stats::micros;
@@ -34,9 +39,9 @@ const SAMPLES_MAX: usize = 100_000;
 /// What to ask.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Policy daemon to ask
+    /// Policy daemon to ask: an address, or `unix:` and a path
     #[arg(long)]
-    to: SocketAddr,
+    to: Door,
     /// A file with one key a line
     #[arg(long)]
     keys: PathBuf,
@@ -52,6 +57,26 @@ pub(crate) struct Options {
     /// Goes round the keys for so long; 0: asks about each key once
     #[arg(long, default_value_t = 0.0)]
     seconds: f64,
+}
+
+/// Where a policy daemon listens.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// At an address.
+    Tcp(SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Door {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp),
+        }
+    }
 }
 
 /// What all connections share.
@@ -111,8 +136,21 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 
 /// One connection, until the plan is done.
 async fn ask(plan: Arc<Plan>) -> Result<Tally, Failure> {
-    let mut stream = TcpStream::connect(plan.options.to).await?;
-    stream.set_nodelay(true)?;
+    match &plan.options.to {
+        Door::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            ask_over(stream, &plan).await
+        }
+        Door::Unix(path) => ask_over(UnixStream::connect(path).await?, &plan).await,
+    }
+}
+
+/// Asks and reads in turns.
+async fn ask_over<S>(mut stream: S, plan: &Plan) -> Result<Tally, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut batch, mut received, mut tally) = (Vec::new(), Vec::new(), Tally::default());
     loop {
         let asked = plan.batch(&mut batch);
