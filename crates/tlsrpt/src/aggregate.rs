@@ -275,26 +275,6 @@ mod tests {
     use crate::ResultType;
 
     #[test]
-    fn a_day_is_one_of_utc() {
-        #[track_caller]
-        fn check(seconds: u64, expected: &str) {
-            let day = Day::of(UnixTime(seconds));
-            assert_eq!(day.to_string(), expected);
-            assert_eq!(expected.parse(), Ok(day));
-            assert_eq!(Day::of(day.range().start_datetime), day);
-            assert_eq!(Day::of(day.range().end_datetime), day);
-        }
-        check(0, "1970-01-01");
-        check(86_399, "1970-01-01");
-        check(86_400, "1970-01-02");
-        check(1_775_001_600, "2026-04-01");
-        check(1_709_164_800, "2024-02-29");
-        for text in ["", "2026-02-29", "1969-12-31", "yesterday"] {
-            assert_eq!(text.parse::<Day>(), Err(InvalidDay), "{text}");
-        }
-    }
-
-    #[test]
     fn a_session_with_a_failure_may_succeed_in_the_end() {
         let mut counts = Counts::default();
         let met = FailureDetails::of_type(ResultType::ValidationFailure);

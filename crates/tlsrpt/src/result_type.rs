@@ -106,27 +106,3 @@ impl Serialize for ResultType {
         serializer.serialize_str(self.as_str())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_is_read_back() {
-        for (listed, name) in LISTED {
-            assert_eq!(listed.as_str(), name);
-            assert_eq!(ResultType::from(name), listed);
-        }
-        assert_eq!(
-            ResultType::from("Certificate-Expired"),
-            ResultType::CertificateExpired
-        );
-    }
-
-    #[test]
-    fn an_unlisted_name_is_kept() {
-        let unlisted = ResultType::from("quantum-failure");
-        assert_eq!(unlisted, ResultType::Other(String::from("quantum-failure")));
-        assert_eq!(unlisted.to_string(), "quantum-failure");
-    }
-}
