@@ -31,9 +31,9 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
     # Postfix as other Debians have it; those of 3.10 and later can report.
-    for suite in bullseye trixie sid; do
-        unpack "$INTEROP_WORK/$suite" "$suite" postfix
-    done
+    unpack "$INTEROP_WORK/postfix-3.5" bullseye postfix
+    unpack "$INTEROP_WORK/postfix-3.10" trixie postfix
+    unpack "$INTEROP_WORK/postfix-3.11" sid postfix
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)

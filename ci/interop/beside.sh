@@ -1,6 +1,7 @@
 # byrnie beside other mail servers: Postfix asks it how mail must go, for ci/interop.sh.
 #
-# 127.0.0.23:443  the policy host        127.0.0.30:8461  byrnie, as `serve --only policyd`
+# 127.0.0.23:443  the policy host        127.0.0.1:8461  byrnie, as `serve --only policyd`
+# 127.0.0.1:25NN  Postfix 3.NN, which asks and sends
 #
 # The settings of Postfix are those that docs/postfix.md shows, taken from there.
 
@@ -72,21 +73,26 @@ CONF
     pids+=($!)
 }
 
-# start_sender NAME ROOT SNIPPET…: a Postfix in a root folder of its own ("" is the system's) that only sends.
+# furnish ROOT: what a program needs that chroot is to run in this folder.
+furnish() {
+    local root=$1 file
+    mkdir -p "$root/etc" "$root$work"
+    mount --rbind "$work" "$root$work"
+    mount --rbind /dev "$root/dev"
+    mount -t proc proc "$root/proc"
+    for file in passwd group resolv.conf; do
+        cp -L "/etc/$file" "$root/etc/$file"
+    done
+    printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
+    printf 'smtp 25/tcp\n' >"$root/etc/services"
+}
+
+# start_sender NAME ROOT PORT SNIPPET…: a Postfix in a root folder of its own ("" is the system's) that only sends.
 start_sender() {
-    local name=$1 root=$2 base=$work/sender-$1
-    shift 2
-    mkdir -p "$base/etc" "$base/queue" "$base/data" "$root/etc" "$root$work"
-    if [ -n "$root" ]; then
-        mount --rbind "$work" "$root$work"
-        mount --rbind /dev "$root/dev"
-        mount -t proc proc "$root/proc"
-        for file in passwd group resolv.conf; do
-            cp -L "/etc/$file" "$root/etc/$file"
-        done
-        printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
-        printf 'smtp 25/tcp\n' >"$root/etc/services"
-    fi
+    local name=$1 root=$2 port=$3 base=$work/sender-$1
+    shift 3
+    mkdir -p "$base/etc" "$base/queue" "$base/data"
+    [ -z "$root" ] || furnish "$root"
     local folder
     for folder in active bounce corrupt defer deferred flush hold incoming private saved trace; do
         mkdir -p "$base/queue/$folder"
@@ -122,7 +128,7 @@ CONF
     } >"$base/etc/main.cf"
     # A port for each, since all share one network.
     {
-        printf '127.0.0.1:%s inet n - n - - smtpd\n' "$sender_port"
+        printf '127.0.0.1:%s inet n - n - - smtpd\n' "$port"
         sed -e '/ inet /d' -e '/^virtual /d' "$work/postfix/etc/master.cf"
         printf 'smtp unix - - n - - smtp\n'
     } >"$base/etc/master.cf"
@@ -139,22 +145,18 @@ goes() {
     grep -qE "to=<$1-inbox@$2>.*status=$3" "$work/sender-$1/mail.log"
 }
 
-hand_in() {
-    swaks --server 127.0.0.1 --port "$1" --helo client.test --from '<>' --to "$2" --body "token $3"
+# arrived_for ADDRESS: the mail host has a message for it.
+arrived_for() {
+    in_mailbox postfix "^Delivered-To: $1\$"
 }
 
-# beside NAME: good destinations get their mail, attacked ones wait.
-beside() {
-    local name=$1 row domain status
-    assert "$name answers" eventually 20 says '^<. +250' swaks --server 127.0.0.1 --port "$sender_port" --quit-after EHLO
-    for row in "${destinations[@]}"; do
-        domain=${row%%:*}
-        assert "$name takes mail to $domain" hand_in "$sender_port" "$name-inbox@$domain" "$name-$domain"
-    done
-    for row in "${destinations[@]}"; do
-        domain=${row%%:*} status=${row#*:}
-        assert "$name: mail to $domain is $status" eventually 30 goes "$name" "$domain" "$status"
-    done
+# hand_in NAME SERVER PORT DOMAIN…: one message for an inbox of this name in each domain.
+hand_in() {
+    local name=$1 server=$2 port=$3
+    shift 3
+    local recipients=("${@/#/$name-inbox@}")
+    swaks --server "$server" --port "$port" --helo client.test --from '<>' \
+        --to "$(IFS=, && echo "${recipients[*]}")" --body "from $name"
 }
 
 # What becomes of mail to each domain.
@@ -172,18 +174,52 @@ beside_suite() {
         postmap -q sts.test socketmap:inet:127.0.0.1:8461:postfix
     assert 'byrnie says dane-only where DANE holds' says '^dane-only' \
         postmap -q postfix.test socketmap:inet:127.0.0.1:8461:postfix
-    other_postfix postfix-3.7 '' 2537 postfix
-    other_postfix postfix-3.5 "$work/bullseye" 2535 postfix
-    other_postfix postfix-3.10 "$work/trixie" 2540 postfix-tlsrpt
-    other_postfix postfix-3.11 "$work/sid" 2541 postfix-tlsrpt
+    local release
+    for release in "${releases[@]}"; do
+        start_release "$release"
+    done
+    # They all send at the same time.
+    for release in "${releases[@]}"; do
+        follow "$release"
+    done
 }
 
-# other_postfix NAME ROOT PORT SNIPPET: that Postfix, with the documented settings, between the destinations.
-other_postfix() {
-    local enter=()
-    [ -z "$2" ] || enter=(chroot "$2")
-    assert "$1 is what it is called" says "mail_version = ${1#postfix-}" "${enter[@]}" /usr/sbin/postconf -d mail_version
-    sender_port=$3
-    quietly start_sender "$1" "$2" main "$4"
-    beside "$1"
+# Debian 12 has 3.7; the others lie in root folders.
+releases=(3.5 3.7 3.10 3.11)
+
+port_of() {
+    printf '25%02d' "${1#3.}"
+}
+
+# start_release RELEASE: that Postfix, with the documented settings, is given mail for all destinations.
+start_release() {
+    local release=$1 name=postfix-$1 root=$work/postfix-$1 port enter=() snippets=(main postfix)
+    port=$(port_of "$release")
+    if [ "$release" = 3.7 ]; then
+        root=
+    else
+        enter=(chroot "$root")
+    fi
+    if [ "${release#3.}" -ge 10 ]; then
+        snippets=(main postfix-tlsrpt)
+    fi
+    assert "$name is what it is called" \
+        says "mail_version = ${release//./\\.}\\." "${enter[@]}" /usr/sbin/postconf -d mail_version
+    quietly start_sender "$name" "$root" "$port" "${snippets[@]}"
+    assert "$name answers" eventually 20 says '^<. +250' swaks --server 127.0.0.1 --port "$port" --quit-after EHLO
+    assert "$name takes mail to all destinations" hand_in "$name" 127.0.0.1 "$port" "${destinations[@]%:*}"
+}
+
+# follow RELEASE: good destinations get their mail, attacked ones wait, and no attacker has any.
+follow() {
+    local name=postfix-$1 row domain status
+    for row in "${destinations[@]}"; do
+        domain=${row%:*} status=${row#*:}
+        assert "$name: mail to $domain is $status" eventually 30 goes "$name" "$domain" "$status"
+        if [ "$status" = sent ]; then
+            assert "$name: mail to $domain is there" eventually 20 arrived_for "$name-inbox@$domain"
+        else
+            assert "$name: mail to $domain is nowhere" not arrived_for "$name-inbox@$domain"
+        fi
+    done
 }
