@@ -1,6 +1,7 @@
 # byrnie beside other mail servers: Postfix asks it how mail must go, for ci/interop.sh.
 #
 # 127.0.0.23:443  the policy host        127.0.0.1:8461  byrnie, as `serve --only policyd`
+# 127.0.0.24:25   a host whose STARTTLS somebody strips
 # 127.0.0.1:25NN  Postfix 3.NN, which asks and sends
 #
 # The settings of Postfix are those that docs/postfix.md shows, taken from there.
@@ -19,12 +20,13 @@ sts_domains=(
     sts-wrong:enforce:mx.sts-wrong.test:mx.sts-wrong.test
     sts-hijacked:enforce:mx.sts.test:mx.sts-hijacked.test
     sts-testing:testing:mx.sts-testing.test:mx.sts-testing.test
+    sts-stripped:enforce:mx.sts-stripped.test:mx.sts-stripped.test
 )
 
 # Zones that are not signed, one for each MTA-STS domain, and their policies; those of public.test and locked.test
 # byrnie itself is to publish.
 make_sts_zones() {
-    local row name mode mx policy_mx
+    local row name mode mx policy_mx address
     for name in public locked; do
         {
             recipient_zone "$name.test" 127.0.0.21
@@ -34,9 +36,11 @@ make_sts_zones() {
     mkdir -p "$work/policies"
     for row in "${sts_domains[@]}"; do
         IFS=: read -r name mode mx policy_mx <<<"$row"
+        address=127.0.0.21
+        [ "$name" != sts-stripped ] || address=127.0.0.24
         {
             zone_head "$name.test."
-            printf '@ MX 10 %s.\nmx A 127.0.0.21\nmta-sts A 127.0.0.23\n_mta-sts TXT "v=STSv1; id=1"\n' "$mx"
+            printf '@ MX 10 %s.\nmx A %s\nmta-sts A 127.0.0.23\n_mta-sts TXT "v=STSv1; id=1"\n' "$mx" "$address"
         } >"$work/zones/$name.test.signed"
         printf 'version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: 86400\r\n' "$mode" "$policy_mx" \
             >"$work/policies/mta-sts.$name.test"
@@ -161,8 +165,8 @@ hand_in() {
 
 # What becomes of mail to each domain.
 destinations=(
-    postfix.test:sent wrong-postfix.test:deferred authority.test:sent unsigned.test:sent
-    sts.test:sent sts-wrong.test:deferred sts-hijacked.test:deferred sts-testing.test:sent
+    postfix.test:sent wrong-postfix.test:deferred stripped.test:deferred authority.test:sent unsigned.test:sent
+    sts.test:sent sts-wrong.test:deferred sts-hijacked.test:deferred sts-stripped.test:deferred sts-testing.test:sent
 )
 
 beside_suite() {
@@ -182,6 +186,7 @@ beside_suite() {
     for release in "${releases[@]}"; do
         follow "$release"
     done
+    without_byrnie
 }
 
 # Debian 12 has 3.7; the others lie in root folders.
@@ -221,5 +226,20 @@ follow() {
         else
             assert "$name: mail to $domain is nowhere" not arrived_for "$name-inbox@$domain"
         fi
+    done
+}
+
+# The control: a Postfix that asks nobody gives attackers what the others withheld from them.
+without_byrnie() {
+    local row domain
+    quietly start_sender alone '' 2500 main
+    assert 'a Postfix that does not ask byrnie answers' \
+        eventually 20 says '^<. +250' swaks --server 127.0.0.1 --port 2500 --quit-after EHLO
+    assert 'it takes mail to all destinations' hand_in alone 127.0.0.1 2500 "${destinations[@]%:*}"
+    for row in "${destinations[@]}"; do
+        domain=${row%:*}
+        [ "${row#*:}" = deferred ] || continue
+        assert "without byrnie, the attacker of $domain gets the mail" \
+            eventually 30 arrived_for "alone-inbox@$domain"
     done
 }

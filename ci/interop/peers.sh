@@ -2,7 +2,7 @@
 # ci/interop.sh.
 #
 # 127.0.0.10:53  NSD        127.0.0.21:25  Postfix      127.0.0.30:25  byrnie
-# 127.0.0.53:53  unbound    127.0.0.22:25  Exim
+# 127.0.0.53:53  unbound    127.0.0.22:25  Exim       127.0.0.24:25  Postfix, STARTTLS stripped
 
 start_nsd() {
     {
@@ -76,7 +76,8 @@ inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = reject_unauth_destination
 virtual_mailbox_domains = postfix.test, wrong-postfix.test, authority.test, unsigned.test,
-    sts.test, sts-wrong.test, sts-hijacked.test, sts-testing.test
+    sts.test, sts-wrong.test, sts-hijacked.test, sts-testing.test,
+    stripped.test, sts-stripped.test
 virtual_mailbox_base = $base/mail
 virtual_mailbox_maps = static:inbox/
 virtual_uid_maps = static:65534
@@ -90,6 +91,7 @@ virtual_mailbox_limit = 0
 CONF
     cat >"$base/etc/master.cf" <<CONF
 127.0.0.21:25 inet n - n - - smtpd
+127.0.0.24:25 inet n - n - - smtpd -o smtpd_tls_security_level=none
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

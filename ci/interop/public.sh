@@ -144,7 +144,8 @@ exim_sends() {
 
 # What becomes of mail to each domain.
 exim_sends_to=(postfix.test exim.test authority.test unsigned.test sts.test sts-testing.test)
-exim_withholds_from=(wrong-postfix.test wrong-exim.test sts-wrong.test sts-hijacked.test)
+exim_withholds_from=(wrong-postfix.test wrong-exim.test stripped.test sts-wrong.test sts-hijacked.test
+    sts-stripped.test)
 
 exim_says() {
     # It runs without the rights to log elsewhere.

@@ -22,7 +22,7 @@ make_certificates() {
     local name
     # The second name is what TLSA records of usage 2 for authority.test ask for.
     for name in mx.postfix.test,DNS:mx.authority.test,DNS:mx.sts.test mx.exim.test byrnie.test \
-        policy.test,DNS:mta-sts.sts.test,DNS:mta-sts.sts-wrong.test,DNS:mta-sts.sts-hijacked.test,DNS:mta-sts.sts-testing.test \
+        policy.test,DNS:mta-sts.sts.test,DNS:mta-sts.sts-wrong.test,DNS:mta-sts.sts-hijacked.test,DNS:mta-sts.sts-testing.test,DNS:mta-sts.sts-stripped.test \
         public.test,DNS:mta-sts.public.test,DNS:mta-sts.locked.test; do
         local names=DNS:$name
         name=${name%%,*}
@@ -79,6 +79,7 @@ make_zones() {
     recipient_zone postfix.test 127.0.0.21 "$good_postfix" >"$work/zones/postfix.test.zone"
     recipient_zone exim.test 127.0.0.22 "$good_exim" >"$work/zones/exim.test.zone"
     recipient_zone wrong-postfix.test 127.0.0.21 "$wrong" >"$work/zones/wrong-postfix.test.zone"
+    recipient_zone stripped.test 127.0.0.24 "$good_postfix" >"$work/zones/stripped.test.zone"
     recipient_zone wrong-exim.test 127.0.0.22 "$wrong" >"$work/zones/wrong-exim.test.zone"
     recipient_zone authority.test 127.0.0.21 "$authority" >"$work/zones/authority.test.zone"
     # Half a roll-over: the old key, and the one that is in use.
@@ -114,8 +115,9 @@ make_zones() {
 # Recipient domains whose zones are signed.
 signed_domains=(
     postfix.test exim.test wrong-postfix.test wrong-exim.test authority.test rolling.test
+    stripped.test
 )
 
 # Those whose zones are not.
 open_domains=(unsigned.test sts.test sts-wrong.test sts-hijacked.test sts-testing.test
-    public.test locked.test)
+    sts-stripped.test public.test locked.test)
