@@ -1,8 +1,8 @@
-# byrnie beside other mail servers: Postfix asks it how mail must go, for ci/interop.sh.
+# byrnie beside other mail servers: Postfix asks it how mail must go, and tells it how it went, for ci/interop.sh.
 #
 # 127.0.0.23:443  the policy host        127.0.0.1:8461  byrnie, as `serve --only policyd`
 # 127.0.0.24:25   a host whose STARTTLS somebody strips
-# 127.0.0.1:25NN  Postfix 3.NN, which asks and sends
+# 127.0.0.1:25NN  Postfix 3.NN, which asks, sends and reports
 #
 # The settings of Postfix are those that docs/postfix.md shows, taken from there.
 
@@ -41,6 +41,7 @@ make_sts_zones() {
         {
             zone_head "$name.test."
             printf '@ MX 10 %s.\nmx A %s\nmta-sts A 127.0.0.23\n_mta-sts TXT "v=STSv1; id=1"\n' "$mx" "$address"
+            reports_wanted "$name.test"
         } >"$work/zones/$name.test.signed"
         printf 'version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: 86400\r\n' "$mode" "$policy_mx" \
             >"$work/policies/mta-sts.$name.test"
@@ -74,6 +75,29 @@ spool = "spool-beside"
 listen = "off"
 CONF
     "$byrnie" serve --only policyd --config "$work/beside.toml" 2>"$work/policyd.log" &
+    pids+=($!)
+}
+
+# What Postfix tells of its sessions goes to a byrnie that relays as well, and that has a spool of its own.
+start_collector() {
+    mkdir -p "$work/spool-collector"
+    cat >"$work/collector.toml" <<CONF
+version = 1
+hostname = "byrnie.test"
+[smtp]
+listen = ["127.0.0.30:25"]
+[dns]
+servers = ["127.0.0.53:53"]
+trust_anchor_file = "zones/root.ds"
+[queue]
+spool = "spool-collector"
+[tlsrpt]
+contact = "postmaster@byrnie.test"
+collect = ["unix:$work/tlsrpt.sock"]
+[metrics]
+listen = "off"
+CONF
+    "$byrnie" serve --config "$work/collector.toml" 2>"$work/collector.log" &
     pids+=($!)
 }
 
@@ -121,14 +145,14 @@ inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 default_database_type = static
-smtp_tls_session_cache_database =
+smtp_tls_session_cache_database = internal:sessions
 smtp_tls_CAfile = $work/tls/ca.pem
 minimal_backoff_time = 300s
 CONF
         local snippet
         for snippet in "$@"; do
             documented postfix.md "$snippet"
-        done
+        done | sed "s|/run/byrnie/tlsrpt\.sock|$work/tlsrpt.sock|"
     } >"$base/etc/main.cf"
     # A port for each, since all share one network.
     {
@@ -174,10 +198,12 @@ beside_suite() {
     mount --bind "$work/resolv.conf" "$(realpath /etc/resolv.conf)"
     start_policy_host
     start_policyd
+    start_collector
     assert 'byrnie answers an MTA that asks' eventually 20 says '^secure match=mx.sts.test servername=hostname' \
         postmap -q sts.test socketmap:inet:127.0.0.1:8461:postfix
     assert 'byrnie says dane-only where DANE holds' says '^dane-only' \
         postmap -q postfix.test socketmap:inet:127.0.0.1:8461:postfix
+    assert 'byrnie collects what Postfix tells' eventually 20 [ -S "$work/tlsrpt.sock" ]
     local release
     for release in "${releases[@]}"; do
         start_release "$release"
@@ -186,11 +212,15 @@ beside_suite() {
     for release in "${releases[@]}"; do
         follow "$release"
     done
+    reports_of_postfix
     without_byrnie
 }
 
 # Debian 12 has 3.7; the others lie in root folders.
 releases=(3.5 3.7 3.10 3.11)
+
+# Those of them that tell of their sessions.
+reporting_releases=(3.10 3.11)
 
 port_of() {
     printf '25%02d' "${1#3.}"
@@ -205,8 +235,8 @@ start_release() {
     else
         enter=(chroot "$root")
     fi
-    if [ "${release#3.}" -ge 10 ]; then
-        snippets=(main postfix-tlsrpt)
+    if [[ " ${reporting_releases[*]} " == *" $release "* ]]; then
+        snippets=(main postfix-tlsrpt reports)
     fi
     assert "$name is what it is called" \
         says "mail_version = ${release//./\\.}\\." "${enter[@]}" /usr/sbin/postconf -d mail_version
@@ -227,6 +257,48 @@ follow() {
             assert "$name: mail to $domain is nowhere" not arrived_for "$name-inbox@$domain"
         fi
     done
+}
+
+# What byrnie counts of their sessions. The second one with postfix.test resumes the TLS session of the first.
+reports_of_postfix() {
+    local release name row domain policy outcome sessions why
+    for release in "${reporting_releases[@]}"; do
+        name=again-postfix-$release
+        assert "postfix-$release takes mail to postfix.test again" \
+            hand_in "$name" 127.0.0.1 "$(port_of "$release")" postfix.test
+        assert "postfix-$release: it is there" eventually 30 arrived_for "$name-inbox@postfix.test"
+    done
+    for row in "${told_of[@]}"; do
+        IFS=: read -r domain policy outcome sessions why <<<"$row"
+        sessions=$((sessions * ${#reporting_releases[@]}))
+        assert "the report for $domain counts $sessions sessions: $policy, $outcome${why:+, $why}" \
+            eventually 20 tells "$domain" "$policy" "$outcome" "$sessions" "$why"
+    done
+}
+
+# What each Postfix that reports has to tell: of which domain, the type of the policy, how its sessions went, how
+# many there were, and why they failed. To sts-hijacked.test byrnie lets nobody connect.
+told_of=(
+    postfix.test:tlsa:success:2
+    authority.test:tlsa:success:1
+    wrong-postfix.test:tlsa:failure:1:certificate-not-trusted
+    stripped.test:tlsa:failure:1:starttls-not-supported
+    sts.test:sts:success:1
+    sts-wrong.test:sts:failure:1:certificate-host-mismatch
+    sts-stripped.test:sts:failure:1:starttls-not-supported
+    unsigned.test:no-policy-found:success:1
+    sts-testing.test:no-policy-found:success:1
+)
+
+# tells DOMAIN POLICY OUTCOME SESSIONS WHY: the report that the domain would get has exactly this.
+tells() {
+    local counts
+    case $3 in
+        success) counts="{\"total-successful-session-count\":$4,\"total-failure-session-count\":0}}]" ;;
+        failure) counts="{\"total-successful-session-count\":0,\"total-failure-session-count\":$4},.*\"result-type\":\"$5\".*\"failed-session-count\":$4}]}]" ;;
+    esac
+    says "\"policies\":\[{\"policy\":{\"policy-type\":\"$2\"[^}]*},\"summary\":$counts" \
+        "$byrnie" report tlsrpt preview --json --config "$work/collector.toml" "$1"
 }
 
 # The control: a Postfix that asks nobody gives attackers what the others withheld from them.

@@ -46,12 +46,18 @@ zone_head() {
 ZONE
 }
 
+# reports_wanted DOMAIN: the record by which a domain asks for TLS reports.
+reports_wanted() {
+    printf '_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls-reports@%s"\n' "$1"
+}
+
 # recipient_zone DOMAIN ADDRESS TLSA…: a domain with one mail host; each TLSA is one argument.
 recipient_zone() {
     local domain=$1 address=$2
     shift 2
     zone_head "$domain."
     printf '@ MX 10 mx\nmx A %s\n' "$address"
+    reports_wanted "$domain"
     local record
     for record in "$@"; do
         printf '_25._tcp.mx TLSA %s\n' "$record"
