@@ -3,7 +3,8 @@
 # of several Debians as those who ask byrnie how mail must go, swaks
 # and smtp-source as clients. Debian's packages, in networks of their own; needs root.
 #
-#     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie; INTEROP_ONLY names parts
+#     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie; INTEROP_ONLY names parts, and
+#                                 INTEROP_POSTFIX a folder with more Postfixes (ci/postfix-root.sh)
 #
 # Prints one line for each assertion, and for each part how many passed and failed.
 set -euo pipefail
@@ -34,6 +35,9 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     unpack "$INTEROP_WORK/postfix-3.5" bullseye postfix
     unpack "$INTEROP_WORK/postfix-3.10" trixie postfix
     unpack "$INTEROP_WORK/postfix-3.11" sid postfix
+    if [ -n "${INTEROP_POSTFIX:-}" ]; then
+        cp -a "$INTEROP_POSTFIX"/postfix-3.* "$INTEROP_WORK/"
+    fi
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)

@@ -16,17 +16,23 @@ install_packages() (
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 )
 
+# make_root DIR: the folders of a root folder for chroot, as Debian has them.
+make_root() {
+    local folder
+    for folder in bin sbin lib lib64; do
+        mkdir -p "$1/usr/$folder"
+        ln -sfn "usr/$folder" "$1/$folder"
+    done
+    mkdir -p "$1/dev" "$1/proc" "$1/etc"
+}
+
 # unpack DIR SUITE PACKAGE…: another Debian's packages with all that they depend on, unpacked into DIR to be run
 # in there by chroot; nothing is installed.
 unpack() (
     dir=$1 suite=$2
     shift 2
     mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial"
-    for folder in bin sbin lib lib64; do
-        mkdir -p "$dir/usr/$folder"
-        ln -sfn "usr/$folder" "$dir/$folder"
-    done
-    mkdir -p "$dir/dev" "$dir/proc" "$dir/etc"
+    make_root "$dir"
     : >"$dir/apt/status"
     mirror=$(apt-get indextargets --format '$(SITE)' 'Codename: bookworm' 'Created-By: Packages' | head -n 1)
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$dir/apt/sources"

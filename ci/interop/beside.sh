@@ -204,23 +204,32 @@ beside_suite() {
     assert 'byrnie says dane-only where DANE holds' says '^dane-only' \
         postmap -q postfix.test socketmap:inet:127.0.0.1:8461:postfix
     assert 'byrnie collects what Postfix tells' eventually 20 [ -S "$work/tlsrpt.sock" ]
-    local release
+    local release running=()
     for release in "${releases[@]}"; do
+        if ! has_release "$release"; then
+            printf 'not run: postfix-%s: no Debian has it any more; see ci/postfix-root.sh\n' "$release"
+            continue
+        fi
         start_release "$release"
+        running+=("$release")
     done
     # They all send at the same time.
-    for release in "${releases[@]}"; do
+    for release in "${running[@]}"; do
         follow "$release"
     done
     reports_of_postfix
     without_byrnie
 }
 
-# Debian 12 has 3.7; the others lie in root folders.
-releases=(3.5 3.7 3.10 3.11)
+# Those that the documentation speaks of. Debian 12 has 3.7; others lie in root folders, if they are there.
+releases=(3.4 3.5 3.6 3.7 3.8 3.9 3.10 3.11)
 
 # Those of them that tell of their sessions.
 reporting_releases=(3.10 3.11)
+
+has_release() {
+    [ "$1" = 3.7 ] || [ -d "$work/postfix-$1" ]
+}
 
 port_of() {
     printf '25%02d' "${1#3.}"
