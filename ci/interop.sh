@@ -1,6 +1,6 @@
 #!/bin/bash
 # byrnie between real programs: NSD, Knot, unbound and BIND for the DNS, Postfix and Exim as mail hosts, Postfix
-# of several Debians as those who ask byrnie how mail must go, swaks
+# and Exim of several Debians as those who ask byrnie how mail must go, swaks
 # and smtp-source as clients. Debian's packages, in networks of their own; needs root.
 #
 #     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie; INTEROP_ONLY names parts, and
@@ -31,13 +31,16 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     # Debian lets only one mail server be installed; Exim is unpacked beside Postfix.
     (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
-    # Postfix as other Debians have it; those of 3.10 and later can report.
+    # Others are unpacked into root folders. First Postfix: those of 3.10 and later can report.
     unpack "$INTEROP_WORK/postfix-3.5" bullseye postfix
     unpack "$INTEROP_WORK/postfix-3.10" trixie postfix
     unpack "$INTEROP_WORK/postfix-3.11" sid postfix
     if [ -n "${INTEROP_POSTFIX:-}" ]; then
         cp -a "$INTEROP_POSTFIX"/postfix-3.* "$INTEROP_WORK/"
     fi
+    for suite in trixie sid; do
+        unpack "$INTEROP_WORK/exim-$suite" "$suite" exim4-daemon-light
+    done
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)

@@ -173,9 +173,9 @@ goes() {
     grep -qE "to=<$1-inbox@$2>.*status=$3" "$work/sender-$1/mail.log"
 }
 
-# arrived_for ADDRESS: the mail host has a message for it.
+# arrived_for ADDRESS: a mail host has a message for it.
 arrived_for() {
-    in_mailbox postfix "^Delivered-To: $1\$"
+    in_mailbox postfix "^Delivered-To: $1\$" || in_mailbox exim "^Envelope-to: $1\$"
 }
 
 # hand_in NAME SERVER PORT DOMAIN…: one message for an inbox of this name in each domain.

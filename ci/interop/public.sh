@@ -1,7 +1,7 @@
 # What byrnie shows the public, and Exim beside it, for ci/interop.sh: the policy host, TLS reports of others, and
 # an Exim that sends its mail as byrnie says.
 #
-# 127.0.0.31:443  byrnie's policy host    127.0.0.30:8462  Exim's lines    127.0.0.41:25  Exim, sending
+# 127.0.0.31:443  byrnie's policy host    127.0.0.30:8462  Exim's lines    127.0.0.41-43:25  Exims, sending
 #
 # The settings of Exim are those that docs/exim.md shows, taken from there.
 
@@ -18,8 +18,11 @@ public_suite() {
     fi
     policy_host
     json_answers
-    start_sending_exim
-    exim_sends
+    local row name root address
+    for row in "${exims[@]}"; do
+        IFS=: read -r name root address <<<"$row"
+        exim_sends "$name" "$root" "$address"
+    done
     reports_of_others
     results_of_postfix
     kill -TERM "$gateway"
@@ -90,14 +93,22 @@ json_answers() {
     assert 'JSON: the description' says '"openapi"' curl -s http://127.0.0.30:8460/openapi.json
 }
 
-# start_sending_exim: an Exim that takes mail from this machine and sends it as byrnie says.
+# Exim as Debian 12 has it, Debian 13 and unstable, whatever that is today: name, root folder, address.
+exims=(
+    exim-4.96::127.0.0.41
+    exim-4.98:exim-trixie:127.0.0.42
+    exim-4:exim-sid:127.0.0.43
+)
+
+# start_sending_exim NAME ADDRESS COMMAND…: an Exim, the last word of the command, that takes mail from this machine and sends it as byrnie says.
 start_sending_exim() {
-    local base=$work/exim-sends
+    local name=$1 address=$2 base=$work/$1-sends program=${!#}
+    shift 2
     mkdir -p "$base/spool" "$base/log"
     chown -R nobody "$base/spool" "$base/log"
     {
         cat <<CONF
-exim_path = $exim_root/usr/sbin/exim4
+exim_path = $program
 keep_environment =
 exim_user = nobody
 exim_group = nogroup
@@ -106,7 +117,7 @@ spool_directory = $base/spool
 log_file_path = $base/log/%s.log
 pid_file_path = $base/exim.pid
 primary_hostname = sender.test
-local_interfaces = 127.0.0.41
+local_interfaces = $address
 daemon_smtp_ports = 25
 acl_smtp_rcpt = accept
 acl_smtp_data = accept
@@ -122,23 +133,30 @@ CONF
     } >"$base/exim.conf"
     sed -i -e 's/127\.0\.0\.1:8462/127.0.0.30:8462/' \
         -e "s|/etc/ssl/certs/ca-certificates.crt|$work/tls/ca.pem|" "$base/exim.conf"
-    "$exim_root/usr/sbin/exim4" -C "$base/exim.conf" -bdf -q5s >"$base/daemon.log" 2>&1 &
+    "$@" -C "$base/exim.conf" -bdf -q5s >"$base/daemon.log" 2>&1 &
     pids+=($!)
 }
 
-# Mail through Exim: good destinations get it, attacked ones wait.
+# exim_sends NAME ROOT ADDRESS: through this Exim, good destinations get mail and attacked ones wait.
 exim_sends() {
-    local domain
-    assert 'exim answers' eventually 20 says '^<. +250' swaks --server 127.0.0.41 --quit-after EHLO
-    for domain in "${exim_sends_to[@]}" "${exim_withholds_from[@]}"; do
-        assert "exim takes mail to $domain" swaks --server 127.0.0.41 --helo client.test \
-            --from '<>' --to "inbox@$domain" --body "token exim-$domain"
-    done
+    local name=$1 root=$work/$2 address=$3 domain
+    local command=("$exim_root/usr/sbin/exim4")
+    if [ -n "$2" ]; then
+        quietly furnish "$root"
+        command=(chroot "$root" /usr/sbin/exim4)
+    fi
+    assert "$name is what it is called" says "^Exim version ${name#exim-}[. ]" "${command[@]}" --version
+    start_sending_exim "$name" "$address" "${command[@]}"
+    assert "$name answers" eventually 20 says '^<. +250' swaks --server "$address" --quit-after EHLO
+    assert "$name takes mail to all destinations" \
+        hand_in "$name" "$address" 25 "${exim_sends_to[@]}" "${exim_withholds_from[@]}"
     for domain in "${exim_sends_to[@]}"; do
-        assert "exim: mail to $domain is sent" eventually 30 exim_says "=> inbox@$domain "
+        assert "$name: mail to $domain is sent" eventually 30 exim_says "$name" "=> $name-inbox@$domain "
+        assert "$name: mail to $domain is there" eventually 20 arrived_for "$name-inbox@$domain"
     done
     for domain in "${exim_withholds_from[@]}"; do
-        assert "exim: mail to $domain is deferred" eventually 30 exim_says "== inbox@$domain .*defer"
+        assert "$name: mail to $domain is deferred" eventually 30 exim_says "$name" "== $name-inbox@$domain .*defer"
+        assert "$name: mail to $domain is nowhere" not arrived_for "$name-inbox@$domain"
     done
 }
 
@@ -149,7 +167,7 @@ exim_withholds_from=(wrong-postfix.test wrong-exim.test stripped.test sts-wrong.
 
 exim_says() {
     # It runs without the rights to log elsewhere.
-    grep -aqE -- "$1" "$work/exim-sends/daemon.log"
+    grep -aqE -- "$2" "$work/$1-sends/daemon.log"
 }
 
 # Reports that others hand in.
