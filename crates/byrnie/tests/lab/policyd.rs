@@ -114,7 +114,7 @@ async fn promising(world: &Arc<World>) -> Site {
 
 /// What holds for these domains, as Postfix and Exim are told.
 fn told(plan: &SubjectPlan) {
-    let secure = "OK secure match=.policyd-sts.test servername=hostname";
+    let secure = "OK secure match=mx.policyd-sts.test servername=hostname";
     for (request, answer) in [
         ("postfix policyd-dane.test", "OK dane-only"),
         ("postfix-tlsrpt policyd-dane.test", "OK dane-only"),

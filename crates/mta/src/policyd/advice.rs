@@ -62,9 +62,10 @@ impl<'a> Advice<'a> {
     /// What follows from a decision and what it rests upon.
     pub(crate) fn new(evidence: &'a Evidence, decision: &'a Decision) -> Self {
         match decision.verdict {
-            // Whoever cannot be reached can be promised nothing; the other MTA bounces the mail itself.
-            Verdict::Reject => Self::Nothing,
-            Verdict::Wait => {
+            // Nobody to be reached, and nothing to be kept: the other MTA bounces the mail itself.
+            Verdict::Reject if !is_demanding(evidence) => Self::Nothing,
+            // If it finds a way all the same, it sees other records, and must not go by them.
+            Verdict::Reject | Verdict::Wait => {
                 let reply = decision.reply().map(|reply| reply.lines.join(" "));
                 Self::Wait(reply.unwrap_or_default())
             }
@@ -108,9 +109,13 @@ impl<'a> Hosts<'a> {
     fn advice(&self) -> Advice<'a> {
         let has = |strength| self.strengths().any(|found| found == strength);
         if has(Strength::Dane) {
-            return match has(Strength::MtaSts) {
-                true => Advice::DaneOnly,
-                false => self.dane(),
+            let is_signed = self.has_signed_mx();
+            return match (policy_in_force(self.evidence), has(Strength::MtaSts)) {
+                // Nothing says both: "dane" would let mail go to hosts that the policy does not name, and
+                // "dane-only" nowhere at all.
+                (Some(_), _) if !is_signed => Advice::Wait(self.both_behind_unsigned_mx()),
+                (_, true) => Advice::DaneOnly,
+                (_, false) => self.dane(),
             };
         }
         if has(Strength::MtaSts) {
@@ -142,18 +147,31 @@ impl<'a> Hosts<'a> {
                     Strength::MtaSts => false,
                 });
         // "dane-only" is no way to a domain whose MX answer is not signed, which the operator permits.
-        let signed = self.evidence.mx.as_ref().is_ok_and(|mx| mx.is_secure());
         let demanded = self.evidence.rule.at_least > Strength::Opportunistic;
-        match expressible && (!all_dane || (!signed && !demanded)) {
+        match expressible && (!all_dane || (!self.has_signed_mx() && !demanded)) {
             true => Advice::Dane,
             false => Advice::DaneOnly,
         }
     }
 
+    /// Whether nobody can have put other hosts into the MX answer.
+    fn has_signed_mx(&self) -> bool {
+        self.evidence.mx.as_ref().is_ok_and(|mx| mx.is_secure())
+    }
+
+    /// Why a domain is waited for whose TLSA records count behind an unsigned MX answer.
+    fn both_behind_unsigned_mx(&self) -> String {
+        let domain = &self.evidence.domain;
+        format!(
+            "{domain}: its MX records are not signed, and its MTA-STS policy and the TLSA records of its hosts \
+             cannot both be asked for; take insecure_mx = \"use-tlsa\" out of the rule for it"
+        )
+    }
+
     /// The names that count under MTA-STS.
     fn secure(&self) -> Secure<'a> {
         let hosts: Vec<&DomainName> = self.usable.iter().map(|(host, _)| &host.host).collect();
-        let policy = self.policy();
+        let policy = policy_in_force(self.evidence);
         let names = match policy {
             Some(PolicyInForce { policy, .. }) if !self.obscured => policy.mx().to_vec(),
             // A host that may have TLSA records must not be used without them.
@@ -166,30 +184,35 @@ impl<'a> Hosts<'a> {
         }
     }
 
-    /// The policy that is enforced, if there is one.
-    fn policy(&self) -> Option<PolicyInForce<'a>> {
-        match &self.evidence.sts {
-            StsEvidence::Policy { policy, age, .. } if policy.mode == Mode::Enforce => {
-                Some(PolicyInForce {
-                    domain: &self.evidence.domain,
-                    policy,
-                    seconds_left: policy.max_age.saturating_sub(*age).as_secs(),
-                })
-            }
-            StsEvidence::Policy { .. }
-            | StsEvidence::NotAsked
-            | StsEvidence::Absent
-            | StsEvidence::FetchFailed(_)
-            | StsEvidence::RecordUnknown(_)
-            | StsEvidence::StoreUnreadable(_) => None,
-        }
-    }
-
     /// What each usable host demands.
     fn strengths(&self) -> impl Iterator<Item = Strength> {
         let usable = self.usable.iter();
         usable.map(|(_, requirement)| requirement.tls.strength())
     }
+}
+
+/// The policy that is enforced, if there is one.
+fn policy_in_force(evidence: &Evidence) -> Option<PolicyInForce<'_>> {
+    match &evidence.sts {
+        StsEvidence::Policy { policy, age, .. } if policy.mode == Mode::Enforce => {
+            Some(PolicyInForce {
+                domain: &evidence.domain,
+                policy,
+                seconds_left: policy.max_age.saturating_sub(*age).as_secs(),
+            })
+        }
+        StsEvidence::Policy { .. }
+        | StsEvidence::NotAsked
+        | StsEvidence::Absent
+        | StsEvidence::FetchFailed(_)
+        | StsEvidence::RecordUnknown(_)
+        | StsEvidence::StoreUnreadable(_) => None,
+    }
+}
+
+/// Whether mail to the domain is held to something wherever it goes.
+fn is_demanding(evidence: &Evidence) -> bool {
+    evidence.rule.at_least > Strength::Opportunistic || policy_in_force(evidence).is_some()
 }
 
 /// Patterns that stand for these hosts alone.

@@ -1,8 +1,10 @@
 //! Advice in the words of Postfix: postconf(5), `smtp_tls_policy_maps`; `socketmap_table(5)`;
 //! `TLSRPT_README`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use byrnie_base::DomainName;
 use byrnie_mta_sts::MxPattern;
 
 use super::advice::Advice;
@@ -81,7 +83,7 @@ pub fn postfix_policy(considered: &Considered) -> Option<String> {
 
 /// A policy that demands certificates from public authorities.
 fn secured(secure: &Secure<'_>, map: Map) -> String {
-    let text = matching(&secure.names)
+    let text = matching(&secure.names, &secure.hosts)
         + &match (map, &secure.policy) {
             (Map::Tlsrpt, Some(policy)) => {
                 attributes(policy, &secure.names) + &policy_strings(policy)
@@ -93,7 +95,7 @@ fn secured(secure: &Secure<'_>, map: Map) -> String {
     }
     // A policy with names by the thousand: those that matter now are few.
     let names = exactly(&secure.hosts);
-    matching(&names)
+    matching(&names, &secure.hosts)
         + &match (map, &secure.policy) {
             (Map::Tlsrpt, Some(policy)) => attributes(policy, &names),
             (Map::Tlsrpt, None) | (Map::Plain, _) => String::new(),
@@ -101,14 +103,28 @@ fn secured(secure: &Secure<'_>, map: Map) -> String {
 }
 
 /// The names that a certificate may carry, and the host's own as SNI.
-fn matching(names: &[MxPattern]) -> String {
-    let names = names.iter().map(|name| match name {
-        MxPattern::Exact(name) => name.to_string(),
-        // Postfix's way to say "below".
-        MxPattern::OneLabelUnder(parent) => format!(".{parent}"),
-    });
-    let names: Vec<String> = names.collect();
-    format!("secure match={} servername=hostname", names.join(":"))
+///
+/// Postfix looks for them in the certificate, whatever the host is called, and its way to say `*.x` holds at
+/// any depth. Whoever forges MX records would need but a certificate for some name below; so in the place of
+/// a pattern stand the hosts that it covers now.
+fn matching(names: &[MxPattern], hosts: &[&DomainName]) -> String {
+    let mut seen = BTreeSet::new();
+    let mut text = String::from("secure match=");
+    for pattern in names {
+        let covered = hosts.iter().copied().filter(|host| pattern.matches(host));
+        let exact = match pattern {
+            MxPattern::Exact(name) => Some(name),
+            MxPattern::OneLabelUnder(_) => None,
+        };
+        for name in exact.into_iter().chain(covered) {
+            if seen.insert(name) {
+                let delimiter = if seen.len() == 1 { "" } else { ":" };
+                // Writing to a string does not fail.
+                _ = write!(text, "{delimiter}{name}");
+            }
+        }
+    }
+    text + " servername=hostname"
 }
 
 /// What Postfix reports about a policy, and by which names of hosts it is held.

@@ -79,16 +79,24 @@ fn rule_26_an_enforced_policy_demands_its_names() {
     );
     check(
         &enforced,
-        "OK secure match=mx1.example.org:.mx.example.net servername=hostname",
+        "OK secure match=mx1.example.org servername=hostname",
         "level=secure match=mx1.example.org:*.mx.example.net",
     );
     check_tlsrpt(
         &enforced,
-        "OK secure match=mx1.example.org:.mx.example.net servername=hostname policy_type=sts \
+        "OK secure match=mx1.example.org servername=hostname policy_type=sts \
          policy_domain=example.org policy_ttl=597600 mx_host_pattern=mx1.example.org \
          mx_host_pattern=*.mx.example.net { policy_string = version: STSv1 } \
          { policy_string = mode: enforce } { policy_string = mx: mx1.example.org } \
          { policy_string = mx: *.mx.example.net } { policy_string = max_age: 604800 }",
+    );
+    // Postfix would take a pattern for names of any depth, at any host.
+    let patterns = ["*.example.org", "mx1.example.org"];
+    let patterns = with_policy(unsigned(&["mx1", "mx2"]), "enforce", &patterns);
+    check(
+        &patterns,
+        "OK secure match=mx1.example.org:mx2.example.org servername=hostname",
+        "level=secure match=*.example.org:mx1.example.org",
     );
     // No host is named: the mail waits, as the policy may be about to change.
     let excluded = with_policy(unsigned(&["mx1"]), "enforce", &["mx9.example.org"]);
@@ -183,6 +191,32 @@ fn a_domain_that_cannot_be_reached_is_left_to_whoever_asks() {
 }
 
 #[test]
+fn whoever_finds_a_way_to_a_domain_that_has_none_is_held_to_what_it_demands() {
+    let nowhere = |rrset| {
+        let mut evidence = signed(&[]);
+        evidence.mx = Ok(Secured::secure(rrset));
+        evidence
+    };
+    let enforced = with_policy(
+        nowhere(MxRrset::NoSuchDomain),
+        "enforce",
+        &["*.example.org"],
+    );
+    check_waits(
+        &enforced,
+        "example.org: The domain does not exist; that is proven by DNSSEC.",
+    );
+    for at_least in [Strength::Encrypt, Strength::MtaSts, Strength::Dane] {
+        let mut held = nowhere(MxRrset::Null);
+        held.rule.at_least = at_least;
+        check_waits(
+            &held,
+            "example.org: The domain says that it takes no mail (null MX).",
+        );
+    }
+}
+
+#[test]
 fn rule_1_what_cannot_be_known_makes_mail_wait() {
     let mut unknown = signed(&[]);
     unknown.mx = Err(LookupError::Bogus(String::from(
@@ -246,6 +280,18 @@ fn tlsa_records_behind_an_unsigned_mx_answer_are_asked_for_in_a_way_that_works()
     // Postfix sends nothing to such a domain under "dane-only".
     check(&trusting(Strength::Opportunistic), "OK dane", "level=dane");
     check(&trusting(Strength::Dane), "OK dane-only", "level=dane-only");
+    // Whoever forges the MX answer must not get around the policy: "dane" asks nothing of his host.
+    let policed = with_policy(
+        trusting(Strength::Opportunistic),
+        "enforce",
+        &["mx1.example.org"],
+    );
+    let decision = decide(&policed);
+    let advice = Advice::new(&policed, &decision);
+    assert!(
+        matches!(&advice, Advice::Wait(why) if why.contains("use-tlsa")),
+        "{advice:?}"
+    );
 }
 
 #[test]
@@ -259,7 +305,7 @@ fn a_policy_of_a_thousand_names_fits_into_an_answer() {
     let decision = decide(&evidence);
     let advice = Advice::new(&evidence, &decision);
     let plain = Answer::new(&advice, Map::Plain).payload();
-    assert!(plain.contains(":.example.org servername"), "{plain}");
+    assert!(plain.contains(":mx2.example.org servername"), "{plain}");
     assert!((50_000..100_000).contains(&plain.len()), "{}", plain.len());
     // With each name three times it does not fit any more: those that matter now do.
     check_tlsrpt(
@@ -278,23 +324,29 @@ proptest! {
     fn no_host_is_asked_for_less_than_was_decided(
         hosts in proptest::collection::vec(tlsas(), 1..4),
         is_signed in proptest::bool::ANY,
-        enforced in proptest::bool::ANY,
+        policy in proptest::sample::select(vec![None, Some("*.example.org"), Some("mx0.example.org")]),
+        insecure_mx in proptest::sample::select(vec![InsecureMx::NoDane, InsecureMx::UseTlsa]),
         at_least in proptest::sample::select(vec![
             Strength::Opportunistic, Strength::Encrypt, Strength::MtaSts, Strength::Dane,
         ]),
     ) {
         let names: Vec<String> = (0..hosts.len()).map(|number| format!("mx{number}")).collect();
         let hosts: Vec<(&str, Tlsa)> = names.iter().map(String::as_str).zip(hosts).collect();
-        let mut evidence = match is_signed {
-            true => signed(&hosts),
-            false => unsigned(&names.iter().map(String::as_str).collect::<Vec<_>>()),
-        };
-        if enforced {
-            evidence = with_policy(evidence, "enforce", &["*.example.org"]);
+        let mut evidence = signed(&hosts);
+        if !is_signed {
+            evidence.mx = evidence.mx.map(|mx| Secured::insecure(mx.value));
         }
-        evidence.rule.at_least = at_least;
+        if let Some(pattern) = policy {
+            evidence = with_policy(evidence, "enforce", &[pattern]);
+        }
+        evidence.rule = DomainRule { at_least, insecure_mx, ..DomainRule::default() };
         let decision = decide(&evidence);
         let advice = Advice::new(&evidence, &decision);
+        // Where anybody may have written the MX answer, hosts that a policy does not name are out of reach.
+        if policy.is_some() && !is_signed {
+            let excluding = matches!(advice, Advice::Secure(_) | Advice::DaneOnly | Advice::Wait(_));
+            assert!(excluding, "{advice:?}");
+        }
         for (host, requirement) in decision.usable_hosts() {
             let has_records = host.reasons.iter().any(|reason| {
                 matches!(reason, byrnie_policy::Reason::TlsaUsable { .. })
@@ -314,6 +366,8 @@ proptest! {
                     assert!(secure.names.iter().any(|name| name.matches(&host.host)));
                     Strength::MtaSts
                 }
+                // Too much for one word.
+                Advice::Wait(_) if policy.is_some() && insecure_mx == InsecureMx::UseTlsa => continue,
                 Advice::Wait(why) => panic!("{why}"),
             };
             assert!(demanded >= requirement.tls.strength(), "{advice:?} for {host:?}");
