@@ -39,6 +39,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -274,26 +275,42 @@ impl<S: Respond> HttpServer<S> {
         if !announced.is_ok_and(|announced| announced <= octets_max) {
             return empty(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        // What has no length may take all that it may have.
-        let upper = body
-            .size_hint()
-            .upper()
-            .and_then(|upper| usize::try_from(upper).ok());
-        let kib = upper.unwrap_or(octets_max).min(octets_max).div_ceil(1_024);
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let Ok(_room) = self.bodies.try_acquire_many(kib) else {
-            return empty(StatusCode::SERVICE_UNAVAILABLE);
-        };
-        let body = match timeout(BODY_MAX, Limited::new(body, octets_max).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return empty(StatusCode::PAYLOAD_TOO_LARGE);
-            }
-            Ok(Err(_)) => return empty(StatusCode::BAD_REQUEST),
+        let (body, _room) = match timeout(BODY_MAX, self.collect(body, octets_max)).await {
+            Ok(Ok(collected)) => collected,
+            Ok(Err(status)) => return empty(status),
             Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
         };
         let request = Request::from_parts(head, body);
         self.service.respond(request, facts).await
+    }
+
+    /// Takes a body, with room for as much of it as has come: whoever is slow keeps nobody else out.
+    ///
+    /// # Errors
+    /// The status that says why it was not taken.
+    async fn collect(
+        &self,
+        body: Incoming,
+        octets_max: usize,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), StatusCode> {
+        let busy = |_| StatusCode::SERVICE_UNAVAILABLE;
+        let mut body = Limited::new(body, octets_max);
+        let mut octets = Vec::new();
+        let mut room = self.bodies.try_acquire_many(0).map_err(busy)?;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::BAD_REQUEST,
+            })?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            octets.extend_from_slice(&data);
+            let missing = octets.len().div_ceil(1_024) - room.num_permits();
+            let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+            room.merge(self.bodies.try_acquire_many(missing).map_err(busy)?);
+        }
+        Ok((octets.into(), room))
     }
 }
 

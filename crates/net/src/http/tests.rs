@@ -67,6 +67,31 @@ async fn a_body_has_as_many_octets_as_the_service_takes() {
 }
 
 #[tokio::test]
+async fn whoever_is_slow_holds_no_more_memory_than_has_come() {
+    let world = World::start(Echo, ConnectionLimits::default());
+    let room = &world.server.bodies;
+    let mut slow = world.connect().await;
+    slow.write_all(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nf")
+        .await
+        .unwrap();
+    until(|| room.available_permits() == BODIES_KIB_MAX - 1).await;
+    // All the rest is taken.
+    let rest = u32::try_from(BODIES_KIB_MAX - 1).unwrap();
+    let rest = room.try_acquire_many(rest).unwrap();
+    let other = "POST / HTTP/1.1\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfour";
+    let answer = world.exchange(other).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let bare = "GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let answer = world.exchange(bare).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(rest);
+    let answer = world.exchange(other).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(slow);
+    until(|| room.available_permits() == BODIES_KIB_MAX).await;
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_refused() {
     let world = World::start(Echo, ConnectionLimits::default());
     let answer = world
