@@ -58,6 +58,10 @@ impl Walk {
             return self.leaf(body, outer, "");
         }
         let end = body_start(octets);
+        if end > HEADER_OCTETS_MAX {
+            self.readings.push(Err(Unreadable::LongHeader));
+            return;
+        }
         let (section, body) = octets.split_at_checked(end).unwrap_or((octets, &[]));
         let Some(header) = MessageParser::new().parse_headers(section) else {
             return;
@@ -173,6 +177,9 @@ pub const REPORTS_PER_MAIL_MAX: usize = 16;
 
 /// How many parts of a mail are looked at.
 const PARTS_MAX: usize = 256;
+
+/// The longest header section that is read: what the library takes for one grows with its square.
+const HEADER_OCTETS_MAX: usize = 64 << 10;
 
 /// How deep parts are looked for in parts: a report that was forwarded twice lies four deep.
 const DEPTH_MAX: usize = 8;

@@ -88,6 +88,8 @@ impl Form {
 pub enum Unreadable {
     /// It is neither JSON nor gzip, nor a mail that has one of them in it.
     NoReport,
+    /// A mail, or a part of one, has a header section that nobody reads to its end.
+    LongHeader,
     /// It is neither JSON nor gzip.
     UnknownForm,
     /// It does not inflate.
@@ -106,6 +108,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoReport => f.write_str("neither JSON nor gzip, nor a mail with a report in it"),
+            Self::LongHeader => f.write_str("the header of the mail, or of a part, is too long"),
             Self::UnknownForm => f.write_str("the part is neither JSON nor gzip"),
             Self::Gzip(why) => write!(f, "it does not inflate: {why}"),
             Self::TooLarge => write!(f, "it inflates to more than {INFLATED_OCTETS_MAX} octets"),

@@ -196,6 +196,21 @@ fn mails_within_mails_are_looked_into_only_so_deep() {
 }
 
 #[test]
+fn a_header_without_an_end_is_not_read() {
+    for line in ["a:\n", "Content-Type: multipart/mixed;\n", " a*1=b;\n"] {
+        let mut mail = String::from("Subject: x\n");
+        while mail.len() <= 64 << 10 {
+            mail.push_str(line);
+        }
+        mail.push_str("\n{}");
+        let [Err(why)] = &read(mail.as_bytes(), NOW)[..] else {
+            panic!("{line:?} was read");
+        };
+        assert_eq!(*why, Unreadable::LongHeader);
+    }
+}
+
+#[test]
 fn parts_without_a_header_or_an_end_are_read() {
     let header = "From: a@b.example\r\nContent-Type: multipart/mixed; boundary=\"x y\"\r\n\r\n";
     let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[]}";

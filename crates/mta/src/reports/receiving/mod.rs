@@ -164,7 +164,7 @@ pub struct ReportReceiver<S, C> {
     /// How they are kept.
     config: Current<ReceivingConfig>,
     /// Places to read reports at the same time: each may need some times its size of memory.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// Tells of new failures.
     news: Arc<News>,
 }
@@ -192,7 +192,7 @@ impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
             clock,
             metrics,
             config: Current::new(config),
-            places: Semaphore::new(READING_MAX),
+            places: Arc::new(Semaphore::new(READING_MAX)),
             news: Arc::default(),
         }
     }
@@ -227,11 +227,16 @@ impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
         source: ReportSource,
     ) -> Result<Vec<Kept>, StoreError> {
         let now = self.clock.now();
-        let place = self.places.acquire().await;
+        // Reading goes on when whoever waits for it goes away; the place is taken for as long.
+        let place = Arc::clone(&self.places).acquire_owned().await;
         let octets = Arc::new(octets);
         let reading = {
             let octets = Arc::clone(&octets);
-            task::spawn_blocking(move || octets.arrivals(source, now))
+            task::spawn_blocking(move || {
+                let arrivals = octets.arrivals(source, now);
+                drop(place);
+                arrivals
+            })
         };
         // Whatever a stranger may find that makes reading panic, it costs one report.
         let arrivals = reading.await.unwrap_or_else(|_| {
@@ -243,7 +248,6 @@ impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
             }]
         });
         drop(octets);
-        drop(place);
         let names: Vec<Option<Name>> = arrivals.iter().map(Name::of).collect();
         let bounds = ReportBounds {
             reports_max: self.config.get().reports_max,

@@ -1,6 +1,7 @@
 //! From the octets of a report to a mail about what is new in it.
 
 use std::future::pending;
+use std::task::Poll;
 
 use byrnie_base::DomainName;
 use byrnie_base::LookupError;
@@ -61,6 +62,31 @@ async fn what_is_too_large_is_kept_in_part_and_said() {
     let kept = world.receiver.take(mail, ReportSource::Mail).await.unwrap();
     let reason = String::from("it is too large; the first 65536 octets were kept");
     assert_eq!(kept, [Kept::Unreadable(1, reason)]);
+}
+
+#[test]
+fn who_goes_away_leaves_no_place_to_others_before_reading_has_ended() {
+    // One thread for what blocks, which is held up.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (go_on, held_up) = std::sync::mpsc::channel::<()>();
+        let blocking = task::spawn_blocking(move || held_up.recv());
+        let world = World::new();
+        let report = Collected::whole(REPORT.as_bytes());
+        let mut taking = world.receiver.take(report, ReportSource::Https);
+        let begun = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut taking).poll(cx)));
+        assert!(begun.await.is_pending());
+        drop(taking);
+        let places = &world.receiver.places;
+        assert_eq!(places.available_permits(), READING_MAX - 1);
+        drop(go_on);
+        blocking.await.unwrap().unwrap_err();
+        let all = places.acquire_many(u32::try_from(READING_MAX).unwrap());
+        drop(all.await.unwrap());
+    });
 }
 
 #[tokio::test]
