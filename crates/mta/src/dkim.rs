@@ -1,6 +1,6 @@
 //! `DomainKeys` Identified Mail: signatures on what byrnie itself writes ([RFC 6376], [RFC 8463]).
 //!
-//! byrnie signs reports and alerts, which are short, made in memory, and have CRLF at the end of every line.
+//! byrnie signs its reports, which are short, made in memory, and have CRLF at the end of every line.
 //! Header and body are both brought into the relaxed form, which survives what relays do to white space.
 //!
 //! [RFC 6376]: https://www.rfc-editor.org/rfc/rfc6376
@@ -99,7 +99,9 @@ impl DkimSigner {
                 ("ed25519", BASE64_STANDARD.encode(point))
             }
         };
-        Ok((owner, format!("v=DKIM1; k={kind}; p={key}")))
+        // RFC 8460, Section 3, wants the service `tlsrpt` to be named; who verifies mail alone looks for
+        // `email`: RFC 6376, Section 3.6.1.
+        Ok((owner, format!("v=DKIM1; k={kind}; s=email:tlsrpt; p={key}")))
     }
 
     /// The header field that signs a message, with its line end; it belongs in front of it.
@@ -402,9 +404,15 @@ mod tests {
     fn the_record_stands_below_the_domain_and_says_of_what_kind_the_key_is() {
         let (owner, text) = ed25519().record().unwrap();
         assert_eq!(owner.as_str(), "s1._domainkey.mail.example");
-        assert!(text.starts_with("v=DKIM1; k=ed25519; p="), "{text}");
+        assert!(
+            text.starts_with("v=DKIM1; k=ed25519; s=email:tlsrpt; p="),
+            "{text}"
+        );
         let (_, text) = rsa().record().unwrap();
-        assert!(text.starts_with("v=DKIM1; k=rsa; p=MII"), "{text}");
+        assert!(
+            text.starts_with("v=DKIM1; k=rsa; s=email:tlsrpt; p=MII"),
+            "{text}"
+        );
     }
 
     #[test]
