@@ -32,15 +32,16 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     (cd "$INTEROP_WORK/exim" && apt-get -o APT::Sandbox::User=root download -qq exim4-daemon-light)
     dpkg -x "$INTEROP_WORK"/exim/exim4-daemon-light_*.deb "$INTEROP_WORK/exim/root"
     # Others are unpacked into root folders. First Postfix: those of 3.10 and later can report.
-    unpack "$INTEROP_WORK/postfix-3.5" bullseye postfix
     unpack "$INTEROP_WORK/postfix-3.10" trixie postfix
-    unpack "$INTEROP_WORK/postfix-3.11" sid postfix
+    # Old Debians leave the mirrors some day, and unstable goes on.
+    unpack_if_there "$INTEROP_WORK/postfix-3.5" bullseye postfix
+    unpack_if_there "$INTEROP_WORK/postfix-sid" sid postfix
+    name_by_release "$INTEROP_WORK/postfix-sid"
     if [ -n "${INTEROP_POSTFIX:-}" ]; then
         cp -a "$INTEROP_POSTFIX"/postfix-3.* "$INTEROP_WORK/"
     fi
-    for suite in trixie sid; do
-        unpack "$INTEROP_WORK/exim-$suite" "$suite" exim4-daemon-light
-    done
+    unpack "$INTEROP_WORK/exim-trixie" trixie exim4-daemon-light
+    unpack_if_there "$INTEROP_WORK/exim-sid" sid exim4-daemon-light
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)

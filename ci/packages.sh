@@ -48,3 +48,28 @@ unpack() (
     done
     rm -rf "$dir/apt"
 )
+
+# unpack_if_there DIR SUITE PACKAGE…: the same; without DIR, if that Debian cannot be had.
+unpack_if_there() {
+    local outcome
+    # Not behind `if`, where the first step that fails would not be the last.
+    set +e
+    (
+        set -e
+        unpack "$@"
+    )
+    outcome=$?
+    set -e
+    if [ "$outcome" -ne 0 ]; then
+        echo "cannot be had: $3 of Debian $2"
+        rm -rf "$1"
+    fi
+}
+
+# name_by_release DIR: an unpacked Postfix gets the name of its release, as postfix-3.11.
+name_by_release() {
+    [ -d "$1" ] || return 0
+    local version
+    version=$(chroot "$1" /usr/sbin/postconf -d -h mail_version 2>/dev/null)
+    mv "$1" "${1%/*}/postfix-${version%.*}"
+}

@@ -100,7 +100,8 @@ exims=(
     exim-4:exim-sid:127.0.0.43
 )
 
-# start_sending_exim NAME ADDRESS COMMAND…: an Exim, the last word of the command, that takes mail from this machine and sends it as byrnie says.
+# start_sending_exim NAME ADDRESS COMMAND…: an Exim, the last word of the command, that takes mail from this machine
+# and sends it as byrnie says.
 start_sending_exim() {
     local name=$1 address=$2 base=$work/$1-sends program=${!#}
     shift 2
@@ -141,6 +142,10 @@ CONF
 exim_sends() {
     local name=$1 root=$work/$2 address=$3 domain
     local command=("$exim_root/usr/sbin/exim4")
+    if [ ! -d "$root" ]; then
+        printf 'not run: %s: Debian has it no more\n' "$name"
+        return
+    fi
     if [ -n "$2" ]; then
         quietly furnish "$root"
         command=(chroot "$root" /usr/sbin/exim4)
