@@ -163,8 +163,8 @@ impl Sts {
                 let (source, error) = match source {
                     StsSource::Fetched => ("fetched", None),
                     StsSource::Cached => ("cached", None),
-                    StsSource::CachedAfterFailure(why) => {
-                        ("cached-after-failure", Some(why.clone()))
+                    StsSource::CachedAfterFailure(failure) => {
+                        ("cached-after-failure", Some(failure.why.clone()))
                     }
                 };
                 Self {

@@ -26,6 +26,7 @@ use crate::RequireTls;
 use crate::Requirement;
 use crate::Strength;
 use crate::StsEvidence;
+use crate::StsFailure;
 use crate::StsObservation;
 use crate::StsSource;
 use crate::TlsRequirement;
@@ -643,7 +644,7 @@ fn sts_reasons(sts: &StsEvidence, term: StsTerm<'_>) -> Vec<Reason> {
             }];
             match source {
                 StsSource::Fetched | StsSource::Cached => {}
-                StsSource::CachedAfterFailure(why) => {
+                StsSource::CachedAfterFailure(StsFailure { why, .. }) => {
                     reasons.push(Reason::StsCachedAfterFailure { why: why.clone() });
                 }
             }

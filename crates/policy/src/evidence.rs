@@ -183,7 +183,7 @@ pub enum StsSource {
     /// Out of the cache, and there was no reason to fetch it again.
     Cached,
     /// Out of the cache although it should have been fetched again, which failed for this reason.
-    CachedAfterFailure(String),
+    CachedAfterFailure(StsFailure),
 }
 
 /// What the operator says about a recipient domain. The default adds nothing.

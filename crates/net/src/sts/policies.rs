@@ -132,8 +132,8 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
         let evidence = match self.fetch_into_cache(domain, id).await {
             Ok(fetched) => living(&fetched, StsSource::Fetched, self.clock.now()),
             Err(error) => {
-                let why = error.to_string();
-                *failure = Some(self.failure(told(&error)));
+                let why = told(&error);
+                *failure = Some(self.failure(why.clone()));
                 living(&cached, StsSource::CachedAfterFailure(why), now)
             }
         };
@@ -275,9 +275,7 @@ impl<R: Resolve, C: PolicyCache, F: FetchPolicy> StsPolicies<R, C, F> {
         let alive = cached.filter(|cached| cached.is_alive(now));
         Ok(match (alive, why) {
             (Some(cached), None) => living(&cached, StsSource::Cached, now),
-            (Some(cached), Some(why)) => {
-                living(&cached, StsSource::CachedAfterFailure(why.why), now)
-            }
+            (Some(cached), Some(why)) => living(&cached, StsSource::CachedAfterFailure(why), now),
             (None, Some(why)) => StsEvidence::FetchFailed(why),
             (None, None) => without_policy(published),
         })

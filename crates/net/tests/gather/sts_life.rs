@@ -130,8 +130,10 @@ async fn rule_24_while_a_policy_lives_a_failed_fetch_leaves_it_in_force() {
     let world = with_policy().await;
     world.dns.txt("example.org", &["v=STSv1; id=2"]);
     world.hosts.set("example.org", Err(FetchError::Status(503)));
-    let why = String::from("the policy host answers with status 503");
-    let still = StsSource::CachedAfterFailure(why);
+    let still = StsSource::CachedAfterFailure(StsFailure {
+        why: String::from("the policy host answers with status 503"),
+        result_type: "sts-policy-fetch-error",
+    });
     assert_eq!(source(&find(&world).await), &still);
     // Within five minutes nobody tries again, and the reason stays.
     assert_eq!(source(&find(&world).await), &still);
@@ -238,8 +240,10 @@ async fn rule_26_fetching_once_more_is_rate_limited_even_if_it_fails() {
         .hosts
         .set("example.org", Err(FetchError::Https(HttpsError::TimedOut)));
     world.clock.advance(FETCH_FAILURE_MEMORY);
-    let why = FetchError::Https(HttpsError::TimedOut).to_string();
-    let still = StsSource::CachedAfterFailure(why);
+    let still = StsSource::CachedAfterFailure(StsFailure {
+        why: FetchError::Https(HttpsError::TimedOut).to_string(),
+        result_type: "sts-policy-fetch-error",
+    });
     assert_eq!(source(&world.gather().await.sts), &still);
     assert_eq!(source(&world.gather().await.sts), &StsSource::Cached);
     assert_eq!(world.hosts.fetched(), 2);

@@ -424,7 +424,10 @@ fn sts_policy() -> impl Strategy<Value = StsEvidence> {
     let source = select(vec![
         StsSource::Fetched,
         StsSource::Cached,
-        StsSource::CachedAfterFailure(String::from("status 404")),
+        StsSource::CachedAfterFailure(StsFailure {
+            why: String::from("status 404"),
+            result_type: "sts-policy-fetch-error",
+        }),
     ]);
     (mode, mx, source).prop_map(|(mode, mx, source)| policy(mode, &mx, source))
 }

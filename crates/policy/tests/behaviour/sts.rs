@@ -28,7 +28,10 @@ use crate::support::policy;
 
 #[test]
 fn rule_24_the_cached_policy_is_enforced_when_a_newer_one_cannot_be_fetched() {
-    let source = StsSource::CachedAfterFailure(String::from("status 503"));
+    let source = StsSource::CachedAfterFailure(StsFailure {
+        why: String::from("status 503"),
+        result_type: "sts-policy-fetch-error",
+    });
     let evidence = unsigned(policy("enforce", &["mx1.example.org"], source));
     assert_snapshot!(explain(&evidence), @r#"
     example.org: mta-sts

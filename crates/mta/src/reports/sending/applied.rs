@@ -18,6 +18,7 @@ use byrnie_policy::HostVerdict;
 use byrnie_policy::Reason;
 use byrnie_policy::Strength;
 use byrnie_policy::StsEvidence;
+use byrnie_policy::StsSource;
 use byrnie_policy::TlsRequirement;
 use byrnie_policy::TlsaEvidence;
 use byrnie_tlsrpt::FailureDetails;
@@ -172,17 +173,19 @@ pub(crate) fn session_results(
         let unnamed = Fault::new("validation-failure", Some(String::from(UNNAMED)));
         let of_policy = policy_fault(&evidence.sts);
         let is_named = active_policy(&evidence.sts).is_none_or(|policy| policy.permits(host));
-        match (&of_policy, &handshake.end) {
-            (Some(fault), _) => results.push(result(policy, Some(fault))),
-            (None, _) if !is_named => results.push(result(policy, Some(&unnamed))),
-            (None, HandshakeEnd::Mismatch(_)) => {}
-            (None, HandshakeEnd::Tls { observed }) => {
-                results.push(result(policy, observed.as_ref()));
-            }
+        let ended = match (&of_policy, &handshake.end) {
+            (Some(fault), _) => Some(result(policy, Some(fault))),
+            (None, _) if !is_named => Some(result(policy, Some(&unnamed))),
+            (None, HandshakeEnd::Mismatch(_)) => None,
+            (None, HandshakeEnd::Tls { observed }) => Some(result(policy, observed.as_ref())),
             (None, HandshakeEnd::Clear(fault) | HandshakeEnd::Failed(fault)) => {
-                results.push(result(policy, Some(fault)));
+                Some(result(policy, Some(fault)))
             }
-        }
+        };
+        results.extend(ended.map(|mut result| {
+            result.failures.extend(refresh_failure(&evidence.sts));
+            result
+        }));
     }
     if dane_policy(evidence, host).is_none() && sts_policy(evidence).is_none() {
         results.push(result(no_policy(evidence), handshake.fault()));
@@ -326,6 +329,22 @@ fn policy_fault(sts: &StsEvidence) -> Option<Fault> {
     }
 }
 
+/// Why a policy that is in force could not be fetched again: behaviour rule 24.
+fn refresh_failure(sts: &StsEvidence) -> Option<FailureDetails> {
+    let StsEvidence::Policy {
+        source: StsSource::CachedAfterFailure(failure),
+        ..
+    } = sts
+    else {
+        return None;
+    };
+    let fault = Fault::new(failure.result_type, Some(failure.why.clone()));
+    Some(FailureDetails {
+        failure_reason_code: fault.reason,
+        ..FailureDetails::of_type(fault.result_type)
+    })
+}
+
 /// That there is no policy.
 fn no_policy(evidence: &Evidence) -> PolicyDescription {
     PolicyDescription {
@@ -351,7 +370,6 @@ mod tests {
     use byrnie_policy::Mx;
     use byrnie_policy::MxRrset;
     use byrnie_policy::StsFailure;
-    use byrnie_policy::StsSource;
     use byrnie_policy::decide;
 
     use super::*;
@@ -446,6 +464,45 @@ mod tests {
                 tls(),
                 &[&expected],
             );
+        }
+    }
+
+    #[test]
+    fn rule_24_that_a_policy_in_force_could_not_be_fetched_again_is_told_of() {
+        let StsEvidence::Policy { policy, age, .. } = enforce("mx.a.example") else {
+            panic!("no policy");
+        };
+        let source = StsSource::CachedAfterFailure(StsFailure {
+            why: String::from("status 404"),
+            result_type: "sts-policy-fetch-error",
+        });
+        let kept = StsEvidence::Policy {
+            policy,
+            source,
+            age,
+        };
+        let evidence = evidence(TlsaEvidence::Absent(Security::Secure), kept);
+        let ends = [
+            (
+                HandshakeEnd::Tls { observed: None },
+                SessionOutcome::Succeeded,
+                1,
+            ),
+            (
+                HandshakeEnd::Failed(fault("certificate-expired")),
+                SessionOutcome::Failed,
+                2,
+            ),
+        ];
+        for (end, outcome, failures) in ends {
+            let [result] = &results(&evidence, end)[..] else {
+                panic!("one policy, one result");
+            };
+            assert_eq!(result.outcome, outcome);
+            assert_eq!(result.failures.len(), failures);
+            let last = result.failures.last().unwrap();
+            assert_eq!(last.result_type, ResultType::StsPolicyFetchError);
+            assert_eq!(last.failure_reason_code.as_deref(), Some("status 404"));
         }
     }
 
