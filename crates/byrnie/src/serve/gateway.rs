@@ -111,7 +111,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     monitor.service().now_ready();
     info!(target: "byrnie::serve", %smtp, metrics = %monitored_at, "ready");
 
-    let finished = tokio::spawn(finished(mta, policyd));
+    let finished = tokio::spawn(finished(mta, policyd, until()));
     let stopper = tokio::spawn(stop_after(terminated, Arc::clone(&monitor), ending));
     let result = finished
         .await
@@ -161,8 +161,12 @@ async fn public_pages(
     }
 }
 
-/// Waits for the end of everything. A part that ends by itself ends the whole.
-async fn finished(mta: Option<Mta>, policyd: Option<PolicyDaemon>) -> Result<(), PartEnded> {
+/// Waits for the end of everything, which is not before `told`. A part that ends by itself ends the whole.
+async fn finished(
+    mta: Option<Mta>,
+    policyd: Option<PolicyDaemon>,
+    told: impl Future<Output = ()>,
+) -> Result<(), PartEnded> {
     let relaying = async {
         match mta {
             Some(mta) => mta.finished().await,
@@ -175,7 +179,11 @@ async fn finished(mta: Option<Mta>, policyd: Option<PolicyDaemon>) -> Result<(),
             None => Ok(()),
         }
     };
-    tokio::try_join!(relaying, telling).map(drop)
+    let told = async {
+        told.await;
+        Ok(())
+    };
+    tokio::try_join!(relaying, telling, told).map(drop)
 }
 
 /// Starts to take mail in and to send it on.

@@ -47,7 +47,7 @@ async fn the_policy_daemon_works_alone_and_takes_rules_over() {
     let plan = world.subject_plan().unwrap();
     let http = format!("http = [\"{}\"]\n", plan.smtp);
     fs::write(plan.configuration_file(), configuration(&plan, &http)).unwrap();
-    let mut daemon = alone(&plan).await;
+    let mut daemon = alone(&plan, "policyd").await;
     told(&plan);
 
     // Where the relay would take mail, there are decisions.
@@ -73,11 +73,27 @@ async fn the_policy_daemon_works_alone_and_takes_rules_over() {
     // There is no queue to steer.
     let (_, code) = run(&plan, &["queue", "retry", "--all"]).await;
     assert_ne!(code, 0);
-    let id = daemon.id().unwrap();
-    let mut kill = Command::new("sh");
-    kill.arg("-c").arg(format!("kill -TERM {id}"));
-    assert!(kill.status().await.unwrap().success());
-    assert!(daemon.wait().await.unwrap().success());
+    assert!(terminated(&mut daemon).await);
+}
+
+#[tokio::test]
+async fn the_public_server_works_alone_until_it_is_told_to_end() {
+    let world = World::raise().await.unwrap();
+    let plan = world.subject_plan().unwrap();
+    // Nobody answers Postfix there.
+    let listen = plan.socketmap;
+    let identity = Site::new(&world).public(&["mta-sts.web.test"]).unwrap();
+    fs::write(plan.folder.join("web.pem"), identity.chain_pem()).unwrap();
+    fs::write(plan.folder.join("web.key"), identity.key_pem()).unwrap();
+    let web = format!(
+        "\n[web]\nlisten = [\"{listen}\"]\n\
+         [[web.certificate]]\ncertificate_file = \"web.pem\"\nkey_file = \"web.key\"\n"
+    );
+    fs::write(plan.configuration_file(), plan.configuration() + &web).unwrap();
+    let mut server = alone(&plan, "web").await;
+    timeout(ENDING_MAX, server.wait()).await.unwrap_err();
+    assert!(TcpStream::connect(listen).is_ok());
+    assert!(terminated(&mut server).await);
 }
 
 #[tokio::test]
@@ -149,10 +165,10 @@ fn configuration(plan: &SubjectPlan, more: &str) -> String {
     text
 }
 
-/// The policy daemon without a relay, ready.
-async fn alone(plan: &SubjectPlan) -> Child {
+/// One service without a relay, ready.
+async fn alone(plan: &SubjectPlan, service: &str) -> Child {
     let child = Command::new(PROGRAM)
-        .args(["serve", "--only", "policyd", "--config"])
+        .args(["serve", "--only", service, "--config"])
         .arg(plan.configuration_file())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -167,6 +183,15 @@ async fn alone(plan: &SubjectPlan) -> Child {
     };
     timeout(READY_MAX, ready).await.unwrap();
     child
+}
+
+/// Tells it to end; whether it says that all is well.
+async fn terminated(service: &mut Child) -> bool {
+    let id = service.id().unwrap();
+    let mut kill = Command::new("sh");
+    kill.arg("-c").arg(format!("kill -TERM {id}"));
+    assert!(kill.status().await.unwrap().success());
+    service.wait().await.unwrap().success()
 }
 
 /// Whether it says that it is ready.
@@ -207,6 +232,9 @@ async fn run(plan: &SubjectPlan, arguments: &[&str]) -> (String, i32) {
     let said = String::from_utf8(ran.stdout).unwrap();
     (said, ran.status.code().unwrap())
 }
+
+/// Who has nothing to do but to end needs less.
+const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// How long it may take to start on a machine that has much to do.
 const READY_MAX: Duration = Duration::from_secs(30);
