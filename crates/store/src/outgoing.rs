@@ -63,7 +63,7 @@ pub struct OutgoingReport {
     pub attempts: u32,
     /// When it is tried next; means something while it waits.
     pub due_at: UnixTime,
-    /// When it is given up.
+    /// When it is given up; counts from the first attempt on.
     pub expires_at: UnixTime,
     /// When something last happened to it.
     pub changed_at: UnixTime,
@@ -134,7 +134,8 @@ pub trait SessionResults: Send + Sync + 'static {
 ///
 /// Whatever is changed was changed in full or not at all, and the same call again changes nothing more.
 pub trait OutgoingReports: SessionResults {
-    /// Draws up reports of days before `before`: for each domain and day one, due at one of `due`, of which
+    /// Draws up reports of days before `before`, and of days that cannot have begun since, counted while the
+    /// clock was ahead: for each domain and day one, due at one of `due`, of which
     /// there are as many as are to be drawn up at most; returns how many were.
     fn draw_up(
         &self,
@@ -218,6 +219,8 @@ pub enum OutgoingEnd {
     Later {
         /// When.
         due_at: UnixTime,
+        /// When it is given up.
+        expires_at: UnixTime,
         /// Why.
         reason: String,
     },
@@ -228,7 +231,7 @@ pub enum OutgoingEnd {
     },
 }
 
-/// How long a report is tried from when it is first due: RFC 8460, Section 5.5.
+/// How long a report is tried from its first attempt on: RFC 8460, Section 5.5.
 pub const REPORT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Entries that are counted for all days and domains together: each some hundred octets. Past it, what

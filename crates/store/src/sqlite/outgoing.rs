@@ -164,18 +164,22 @@ impl OutgoingReports for SqliteStore {
         now: UnixTime,
     ) -> Result<(), StoreError> {
         let (step, attempts) = (Step::of(outgoing), outgoing.attempts.saturating_add(1));
-        let due_at = outgoing.due_at;
+        let (due_at, expires_at) = (outgoing.due_at, outgoing.expires_at);
         self.workers
             .write(move |writing| {
-                let (state, due_at, reason) = match &end {
-                    OutgoingEnd::Sent => (SENT, due_at, None),
-                    OutgoingEnd::Later { due_at, reason } => (WAITING, *due_at, Some(reason)),
-                    OutgoingEnd::GivenUp { reason } => (GIVEN_UP, due_at, Some(reason)),
+                let (state, due_at, expires_at, reason) = match &end {
+                    OutgoingEnd::Sent => (SENT, due_at, expires_at, None),
+                    OutgoingEnd::Later {
+                        due_at,
+                        expires_at,
+                        reason,
+                    } => (WAITING, *due_at, *expires_at, Some(reason)),
+                    OutgoingEnd::GivenUp { reason } => (GIVEN_UP, due_at, expires_at, Some(reason)),
                 };
                 writing
                     .run(
                         "UPDATE tlsrpt_outgoing SET state = ?3, due_at = ?4, reason = ?5,
-                            attempts = ?6, changed_at = ?7
+                            attempts = ?6, changed_at = ?7, expires_at = ?8
                          WHERE report = ?1 AND destination = ?2 AND state = 0",
                         params![
                             step.report,
@@ -184,7 +188,8 @@ impl OutgoingReports for SqliteStore {
                             due_at.as_i64(),
                             reason,
                             attempts,
-                            now.as_i64()
+                            now.as_i64(),
+                            expires_at.as_i64(),
                         ],
                     )
                     .map(|_| ())
@@ -322,7 +327,7 @@ fn draw_up(
         .db
         .prepare_cached(
             "SELECT DISTINCT day, domain FROM tlsrpt_results
-             WHERE report = 0 AND day < ?1 ORDER BY day, domain LIMIT ?2",
+             WHERE report = 0 AND (day < ?1 OR day > ?1 + 1) ORDER BY day, domain LIMIT ?2",
         )
         .map_err(|error| failure(&error))?;
     let pairs = statement

@@ -73,21 +73,16 @@ impl Recorder {
     pub async fn write<S: SessionResults>(&self, store: &S) -> Result<(), StoreError> {
         let mut writing = self.writing.lock().await;
         if writing.batches.is_empty() {
+            let last = match writing.last {
+                Some(last) => last,
+                None => store.last_batch().await?,
+            };
+            // From here on to the batches nothing is waited for: whoever is broken off has taken nothing.
             let mut counts = mem::take(&mut *self.counts());
             self.metrics.reports_sent.dropped(counts.take_dropped());
             if counts.is_empty() {
                 return Ok(());
             }
-            let last = match writing.last {
-                Some(last) => last,
-                None => match store.last_batch().await {
-                    Ok(last) => last,
-                    Err(error) => {
-                        self.counts().merge(counts);
-                        return Err(error);
-                    }
-                },
-            };
             writing.fill(&counts, last);
         }
         while let Some(batch) = writing.batches.first() {

@@ -115,10 +115,10 @@ impl<S: Spool + OutgoingReports, R: Resolve> Reporter<S, R> {
                 break;
             }
             let steps = due.into_iter().map(|step| self.take_step(step));
-            let mut taken = stream::iter(steps).buffer_unordered(STEPS_AT_ONCE);
-            while let Some(result) = taken.next().await {
-                result?;
-            }
+            let taken = stream::iter(steps).buffer_unordered(STEPS_AT_ONCE);
+            // One that fails must not break off those beside it, which may be on their way already.
+            let results: Vec<Result<(), StoreError>> = taken.collect().await;
+            results.into_iter().collect::<Result<(), _>>()?;
         }
         if tidy {
             let before = UnixTime(now.0.saturating_sub(KEPT_FOR.as_secs()));
@@ -150,10 +150,17 @@ impl<S: Spool + OutgoingReports, R: Resolve> Reporter<S, R> {
         let end = match taken {
             Taken::Done => return Ok(()),
             Taken::Sent => OutgoingEnd::Sent,
-            Taken::Failed(reason) => match retry_at(step, now) {
-                Some(due_at) => OutgoingEnd::Later { due_at, reason },
-                None => OutgoingEnd::GivenUp { reason },
-            },
+            Taken::Failed(reason) => {
+                let (due_at, expires_at) = (retry_at(step, now), expiry(step, now));
+                match due_at <= expires_at {
+                    true => OutgoingEnd::Later {
+                        due_at,
+                        expires_at,
+                        reason,
+                    },
+                    false => OutgoingEnd::GivenUp { reason },
+                }
+            }
         };
         self.store.attempted(step, end.clone(), now).await?;
         self.tell(step, &end);
@@ -368,14 +375,23 @@ enum Taken {
     Failed(String),
 }
 
-/// When a step that failed is taken again; `None` if not before it is given up.
+/// When a step that failed is taken again, unless it is given up before.
+fn retry_at(step: &OutgoingReport, now: UnixTime) -> UnixTime {
+    let doubled = RETRY_MIN.saturating_mul(2_u32.saturating_pow(step.attempts));
+    now + doubled.min(RETRY_MAX)
+}
+
+/// When a step that failed is given up: a day after its first attempt, however long it had to wait for that.
 //= https://www.rfc-editor.org/rfc/rfc8460#section-5.5
 //# a sender SHOULD attempt redelivery for up to 24 hours after the
 //# initial attempt.
-fn retry_at(step: &OutgoingReport, now: UnixTime) -> Option<UnixTime> {
-    let doubled = RETRY_MIN.saturating_mul(2_u32.saturating_pow(step.attempts));
-    let at = now + doubled.min(RETRY_MAX);
-    (at <= step.expires_at).then_some(at)
+fn expiry(step: &OutgoingReport, now: UnixTime) -> UnixTime {
+    let from_now = now + REPORT_LIFETIME;
+    match step.attempts {
+        0 => from_now,
+        // Later only if the clock was ahead.
+        _ => step.expires_at.min(from_now),
+    }
 }
 
 /// What stands in front of a domain that says where its reports go.

@@ -258,6 +258,7 @@ async fn an_attempt_is_recorded_while_it_waits() {
     let outgoing = addressed(&spool).await;
     let later = OutgoingEnd::Later {
         due_at: UnixTime(NOW.0 + 300),
+        expires_at: UnixTime(NOW.0 + 900),
         reason: String::from("503"),
     };
     spool.store.attempted(&outgoing, later, NOW).await.unwrap();
@@ -266,7 +267,7 @@ async fn an_attempt_is_recorded_while_it_waits() {
     assert_eq!((one.attempts, one.due_at), (1, UnixTime(NOW.0 + 300)));
     assert_eq!(one.reason.as_deref(), Some("503"));
     assert_eq!(one.state, OutgoingState::Waiting);
-    assert_eq!(one.expires_at, NOW + REPORT_LIFETIME);
+    assert_eq!(one.expires_at, UnixTime(NOW.0 + 900));
 
     spool
         .store

@@ -105,6 +105,47 @@ async fn what_fails_is_tried_again_for_a_day_at_growing_distances() {
     );
 }
 
+/// RFC 8460, Section 5.5: the day begins with the first attempt.
+#[tokio::test]
+async fn a_report_that_had_to_wait_for_its_first_attempt_has_a_day_all_the_same() {
+    let world = World::new();
+    world.dns.fail("a.example");
+    world.count("a.example").await;
+    world.clock.advance(DAY);
+    let now = world.clock.now();
+    let today = Day::of(now);
+    let drawn_up = world.store.draw_up(today, vec![now], now).await;
+    assert_eq!(drawn_up, Ok(1));
+    // The process is down for two days.
+    world.clock.advance(2 * DAY);
+    world.reporter.report(false).await.unwrap();
+    assert_eq!(world.steps().await, ["a.example - waiting"]);
+    let one = world.store.outgoing_reports(9).await.unwrap().remove(0);
+    assert_eq!(one.expires_at, world.clock.now() + REPORT_LIFETIME);
+}
+
+#[tokio::test]
+async fn what_was_counted_and_tried_while_the_clock_was_ahead_is_not_kept_for_later() {
+    let world = World::new();
+    world.dns.fail("a.example");
+    world.dns.fail("b.example");
+    let ahead = 1_000 * DAY;
+    world.clock.advance(ahead);
+    world.count("a.example").await;
+    world.clock.advance(DAY);
+    world.reporter.report(false).await.unwrap();
+    world.count("b.example").await;
+    world.clock.set_back(ahead);
+    for _ in 0..20 {
+        world.reporter.report(false).await.unwrap();
+        world.clock.advance(Duration::from_secs(4 * 3_600));
+    }
+    assert_eq!(
+        world.steps().await,
+        ["a.example - given-up", "b.example - given-up"]
+    );
+}
+
 /// However far a run comes before the process dies, the next one brings each report to each address once.
 #[tokio::test]
 async fn a_crash_neither_loses_nor_doubles_a_report() {
