@@ -84,6 +84,7 @@ pub use outgoing::OutgoingReport;
 pub use outgoing::OutgoingReports;
 pub use outgoing::OutgoingState;
 pub use outgoing::REPORT_LIFETIME;
+pub use outgoing::RESULT_OCTETS_MAX;
 pub use outgoing::RESULTS_MAX;
 pub use outgoing::ReportNumber;
 pub use outgoing::ResultBatch;

@@ -234,6 +234,9 @@ pub enum OutgoingEnd {
 /// How long a report is tried from its first attempt on: RFC 8460, Section 5.5.
 pub const REPORT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Entries that are counted for all days and domains together: each some hundred octets. Past it, what
-/// is new finds no place, and what is there goes on being counted.
-pub const RESULTS_MAX: u64 = 1_000_000;
+/// Results that are kept for all days and domains together. Past it, what is new finds no place, and what
+/// is there goes on being counted.
+pub const RESULTS_MAX: u64 = 4_000_000;
+
+/// Octets that results and their policies may take, 1 GiB, with the same consequence.
+pub const RESULT_OCTETS_MAX: u64 = 1 << 30;

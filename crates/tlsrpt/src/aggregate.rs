@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -127,6 +128,8 @@ pub enum Counted {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Counts {
     entries: HashMap<Entry, u64>,
+    /// The policies in them, each once: one may be long, and stand in thousands of entries.
+    policies: HashSet<Arc<PolicyDescription>>,
     /// What found no place.
     dropped: u64,
 }
@@ -161,8 +164,20 @@ impl Counts {
         match self.entries.get_mut(&entry) {
             Some(known) => *known = known.saturating_add(count),
             None if full => self.dropped = self.dropped.saturating_add(count),
-            None => _ = self.entries.insert(entry, count),
+            None => {
+                let policy = self.shared(&entry.policy);
+                self.entries.insert(Entry { policy, ..entry }, count);
+            }
         }
+    }
+
+    /// The policy as other entries have it.
+    fn shared(&mut self, policy: &Arc<PolicyDescription>) -> Arc<PolicyDescription> {
+        if let Some(known) = self.policies.get(policy) {
+            return Arc::clone(known);
+        }
+        self.policies.insert(Arc::clone(policy));
+        Arc::clone(policy)
     }
 
     /// Adds what was counted elsewhere.

@@ -8,6 +8,7 @@ mod migrate;
 mod outgoing;
 mod receipts;
 mod received;
+mod results;
 mod rows;
 mod spool;
 mod sts;

@@ -1,15 +1,9 @@
 //! Outgoing TLS reports in the database.
 
-use std::sync::Arc;
-
 use byrnie_base::DomainName;
 use byrnie_base::UnixTime;
-use byrnie_tlsrpt::Counted;
 use byrnie_tlsrpt::Day;
-use byrnie_tlsrpt::Entry;
-use byrnie_tlsrpt::SessionOutcome;
 use rusqlite::Connection;
-use rusqlite::OptionalExtension;
 use rusqlite::Params;
 use rusqlite::Row;
 use rusqlite::params;
@@ -17,13 +11,18 @@ use rusqlite::params;
 use super::SqliteStore;
 use super::count;
 use super::failure;
+use super::results::drop_results;
+use super::results::give_to_report;
+use super::results::number;
+use super::results::number_of;
+use super::results::results;
+use super::results::results_in;
 use super::rows::get;
 use super::rows::parsed;
 use super::rows::queue_id;
 use super::small;
 use super::spool::Prepared;
 use super::time;
-use super::to_json;
 use super::writing::Writing;
 use crate::Accepted;
 use crate::NewMessage;
@@ -32,13 +31,9 @@ use crate::OutgoingReport;
 use crate::OutgoingReports;
 use crate::OutgoingState;
 use crate::REPORT_LIFETIME;
-use crate::RESULTS_MAX;
 use crate::ReportNumber;
-use crate::ResultBatch;
 use crate::ResultRow;
-use crate::SessionResults;
 use crate::StoreError;
-use crate::check::check_of;
 
 /// The statement that reads outgoing reports.
 macro_rules! outgoing {
@@ -49,35 +44,6 @@ macro_rules! outgoing {
             $which
         )
     };
-}
-
-/// The statement that reads results.
-macro_rules! results {
-    ($which:literal) => {
-        concat!(
-            "SELECT id, policy, outcome, failure, sum(count) FROM tlsrpt_results WHERE ",
-            $which,
-            " GROUP BY id, policy, outcome, failure"
-        )
-    };
-}
-
-impl SessionResults for SqliteStore {
-    async fn last_batch(&self) -> Result<u64, StoreError> {
-        let read = |db: &Connection| number(db, "SELECT last_batch FROM tlsrpt_counting", []);
-        self.workers.read(read).await
-    }
-
-    async fn add_results(&self, batch: ResultBatch) -> Result<u64, StoreError> {
-        let rows = batch.entries.iter();
-        let rows: Vec<NewResult> = rows
-            .map(|(entry, count)| NewResult::new(entry, *count))
-            .collect::<Result<_, _>>()?;
-        let number = number_of(batch.number);
-        self.workers
-            .write(move |writing| add_results(writing, number, &rows))
-            .await
-    }
 }
 
 impl OutgoingReports for SqliteStore {
@@ -216,105 +182,6 @@ impl OutgoingReports for SqliteStore {
     }
 }
 
-/// A count that is to be added, as it is stored.
-struct NewResult {
-    day: u32,
-    domain: String,
-    id: i64,
-    policy: String,
-    outcome: i64,
-    failure: String,
-    count: i64,
-}
-
-impl NewResult {
-    /// Puts an entry into a row.
-    fn new(entry: &Entry, count: u64) -> Result<Self, StoreError> {
-        let policy = to_json(&entry.policy)?;
-        let (outcome, failure) = match &entry.counted {
-            Counted::Sessions(SessionOutcome::Succeeded) => (SUCCEEDED, String::new()),
-            Counted::Sessions(SessionOutcome::Failed) => (FAILED, String::new()),
-            Counted::Failures(failure) => (FAILURES, to_json(failure)?),
-        };
-        Ok(Self {
-            day: entry.day.0,
-            domain: entry.domain.to_string(),
-            id: result_id(&policy, outcome, &failure),
-            policy,
-            outcome,
-            failure,
-            count: number_of(count),
-        })
-    }
-
-    /// Adds it to what is there; whether there was nothing yet.
-    fn is_added(&self, writing: &Writing) -> Result<bool, StoreError> {
-        let rows = writing.run(
-            "UPDATE tlsrpt_results SET count = count + ?4
-             WHERE report = 0 AND day = ?1 AND domain = ?2 AND id = ?3",
-            params![self.day, self.domain, self.id, self.count],
-        )?;
-        Ok(rows > 0)
-    }
-
-    /// Writes it as the first of its kind.
-    fn insert(&self, writing: &Writing) -> Result<(), StoreError> {
-        writing
-            .run(
-                "INSERT INTO tlsrpt_results (report, day, domain, id, policy, outcome, failure, count)
-                 VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    self.day,
-                    self.domain,
-                    self.id,
-                    self.policy,
-                    self.outcome,
-                    self.failure,
-                    self.count
-                ],
-            )
-            .map(|_| ())
-    }
-}
-
-/// What tells rows of one domain and day apart, and damaged ones from whole ones.
-fn result_id(policy: &str, outcome: i64, failure: &str) -> i64 {
-    let outcome = outcome.to_le_bytes();
-    check_of([policy.as_bytes(), &outcome, failure.as_bytes()])
-}
-
-/// Adds counts, unless that was done already.
-fn add_results(writing: &mut Writing, batch: i64, rows: &[NewResult]) -> Result<u64, StoreError> {
-    let is_new = writing.run(
-        "UPDATE tlsrpt_counting SET last_batch = ?1 WHERE last_batch < ?1",
-        [batch],
-    )?;
-    if is_new == 0 {
-        return Ok(0);
-    }
-    let mut results = number(&writing.db, "SELECT results FROM tlsrpt_counting", [])?;
-    let mut dropped = 0_u64;
-    for row in rows {
-        if row.is_added(writing)? {
-            continue;
-        }
-        if results >= RESULTS_MAX {
-            dropped = dropped.saturating_add(count(row.count));
-            continue;
-        }
-        row.insert(writing)?;
-        results += 1;
-    }
-    set_results(writing, number_of(results))?;
-    Ok(dropped)
-}
-
-/// Notes how many results there are.
-fn set_results(writing: &Writing, results: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE tlsrpt_counting SET results = ?1";
-    writing.run(sql, [results]).map(|_| ())
-}
-
 /// Draws up one report for each domain and day.
 fn draw_up(
     writing: &mut Writing,
@@ -346,10 +213,7 @@ fn draw_up(
         )
         .map_err(|error| failure(&error))?;
     for (report, ((day, domain), due_at)) in (last + 1..).zip(pairs.iter().zip(due)) {
-        writing.run(
-            "UPDATE tlsrpt_results SET report = ?1 WHERE report = 0 AND day = ?2 AND domain = ?3",
-            params![report, day, domain],
-        )?;
+        give_to_report(writing, report, *day, domain)?;
         let expires_at = *due_at + REPORT_LIFETIME;
         writing.run(
             "INSERT INTO tlsrpt_outgoing (report, destination, day, domain, state, attempts, due_at,
@@ -392,17 +256,6 @@ fn address(
         true => drop_results(writing, report),
         false => Ok(()),
     }
-}
-
-/// Drops what a report says.
-fn drop_results(writing: &Writing, report: i64) -> Result<(), StoreError> {
-    let dropped = writing.run("DELETE FROM tlsrpt_results WHERE report = ?1", [report])?;
-    writing
-        .run(
-            "UPDATE tlsrpt_counting SET results = max(results - ?1, 0)",
-            [number_of(dropped)],
-        )
-        .map(|_| ())
 }
 
 /// Makes a message durable, and the step done that it is.
@@ -508,57 +361,6 @@ fn outgoing_from(row: &Row<'_>) -> Result<OutgoingReport, StoreError> {
     })
 }
 
-/// Results; those that are damaged are left out.
-fn results_in(
-    db: &Connection,
-    sql: &str,
-    parameters: impl Params,
-) -> Result<Vec<ResultRow>, StoreError> {
-    let mut statement = db.prepare_cached(sql).map_err(|error| failure(&error))?;
-    let rows = statement
-        .query_map(parameters, |row| Ok(result_from(row)))
-        .map_err(|error| failure(&error))?;
-    let read: Vec<Option<ResultRow>> = rows
-        .collect::<Result<_, _>>()
-        .map_err(|error| failure(&error))?;
-    Ok(read.into_iter().flatten().collect())
-}
-
-/// A result from its row, if that is as it was written.
-fn result_from(row: &Row<'_>) -> Option<ResultRow> {
-    let (id, outcome): (i64, i64) = (get(row, 0).ok()?, get(row, 2).ok()?);
-    let (policy, failure): (String, String) = (get(row, 1).ok()?, get(row, 3).ok()?);
-    if result_id(&policy, outcome, &failure) != id {
-        return None;
-    }
-    Some(ResultRow {
-        policy: Arc::new(serde_json::from_str(&policy).ok()?),
-        counted: match outcome {
-            SUCCEEDED => Counted::Sessions(SessionOutcome::Succeeded),
-            FAILED => Counted::Sessions(SessionOutcome::Failed),
-            _ => Counted::Failures(Box::new(serde_json::from_str(&failure).ok()?)),
-        },
-        count: count(get(row, 4).ok()?),
-    })
-}
-
-/// One number.
-fn number(db: &Connection, sql: &str, parameters: impl Params) -> Result<u64, StoreError> {
-    db.prepare_cached(sql)
-        .and_then(|mut statement| {
-            statement
-                .query_row(parameters, |row| row.get::<_, i64>(0))
-                .optional()
-        })
-        .map(|found| found.map_or(0, count))
-        .map_err(|error| failure(&error))
-}
-
-/// A number as the database keeps it.
-fn number_of(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 /// [`OutgoingState::Waiting`].
 const WAITING: i64 = 0;
 
@@ -567,12 +369,3 @@ const SENT: i64 = 1;
 
 /// [`OutgoingState::GivenUp`].
 const GIVEN_UP: i64 = 2;
-
-/// Sessions that succeeded.
-const SUCCEEDED: i64 = 0;
-
-/// Sessions that failed.
-const FAILED: i64 = 1;
-
-/// Sessions in which something went wrong.
-const FAILURES: i64 = 2;

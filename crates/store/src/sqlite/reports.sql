@@ -7,21 +7,32 @@ CREATE TABLE tlsrpt_results (
     day     INTEGER NOT NULL,           -- days since 1970, of UTC
     domain  TEXT    NOT NULL,           -- whom reports are for
     id      INTEGER NOT NULL,           -- the checksum of the next three
-    policy  TEXT    NOT NULL,           -- JSON
+    policy  INTEGER NOT NULL,           -- which of tlsrpt_policies, of the same report, day and domain
     outcome INTEGER NOT NULL,           -- 0 sessions that succeeded, 1 that failed, 2 in how many `failure` was met
     failure TEXT    NOT NULL,           -- JSON; empty unless outcome is 2
     count   INTEGER NOT NULL,
     PRIMARY KEY (report, day, domain, id)
 ) STRICT, WITHOUT ROWID;
 
--- One row: the batch of counts that was added last, so that none is added twice, and how many rows there
--- are above.
+-- The policies in them, each once.
+CREATE TABLE tlsrpt_policies (
+    report  INTEGER NOT NULL,
+    day     INTEGER NOT NULL,
+    domain  TEXT    NOT NULL,
+    id      INTEGER NOT NULL,           -- the checksum of the text
+    text    TEXT    NOT NULL,           -- JSON
+    PRIMARY KEY (report, day, domain, id)
+) STRICT, WITHOUT ROWID;
+
+-- One row: the batch of counts that was added last, so that none is added twice, how many results there are,
+-- and what they and their policies take, about.
 CREATE TABLE tlsrpt_counting (
     last_batch INTEGER NOT NULL,
-    results    INTEGER NOT NULL
+    results    INTEGER NOT NULL,
+    octets     INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO tlsrpt_counting (last_batch, results) VALUES (0, 0);
+INSERT INTO tlsrpt_counting (last_batch, results, octets) VALUES (0, 0, 0);
 
 -- One row for each report whose destinations are still to be found out, then one for each destination.
 CREATE TABLE tlsrpt_outgoing (

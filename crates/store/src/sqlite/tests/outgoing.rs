@@ -72,6 +72,88 @@ async fn past_the_bound_only_what_is_known_goes_on_being_counted() {
 }
 
 #[tokio::test]
+async fn a_policy_stands_once_however_much_is_counted_under_it() {
+    let spool = TestSpool::new();
+    let long = long_policy();
+    let octets = serde_json::to_string(&long).unwrap().len();
+    add(&spool, 1, &under(&long, 0..500)).await;
+    add(&spool, 2, &under(&long, 500..1_000)).await;
+    assert_eq!(spool.count("tlsrpt_policies"), 1);
+    let kept = octets_kept(&spool);
+    assert!((octets..octets + 500_000).contains(&kept), "{kept}");
+    let domain = "a.example".parse().unwrap();
+    let rows = spool.store.results_of(Day(5), &domain).await.unwrap();
+    assert_eq!(rows.len(), 1_000);
+    assert!(
+        rows.iter()
+            .all(|row| Arc::ptr_eq(&row.policy, &rows[0].policy))
+    );
+    assert_eq!(*rows[0].policy, *long);
+
+    // With the report it goes.
+    let drawn_up = spool.store.draw_up(Day(6), vec![NOW], NOW).await;
+    assert_eq!(drawn_up, Ok(1));
+    let address = spool.store.address(ReportNumber(1), Vec::new(), NOW);
+    address.await.unwrap();
+    assert_eq!(spool.count("tlsrpt_policies"), 0);
+    assert_eq!((results_kept(&spool), octets_kept(&spool)), (0, 0));
+}
+
+#[tokio::test]
+async fn past_a_domain_s_bound_failures_are_told_by_their_type() {
+    let spool = TestSpool::new();
+    let policy = Arc::new(PolicyDescription::default());
+    for batch in 0..5_u64 {
+        let first = u32::try_from(batch).unwrap() * 500;
+        let failures = under(&policy, first..first + 500);
+        let add = spool.store.add_results(ResultBatch {
+            number: batch + 1,
+            entries: failures.into_iter().map(|entry| (entry, 1)).collect(),
+        });
+        assert_eq!(add.await, Ok(0));
+    }
+    // 2,000 in full, and one row for the rest.
+    assert_eq!(results_kept(&spool), 2_001);
+    let domain = "a.example".parse().unwrap();
+    let rows = spool.store.results_of(Day(5), &domain).await.unwrap();
+    let sum: u64 = rows.iter().map(|row| row.count).sum();
+    assert_eq!(sum, 2_500);
+    let short = FailureDetails::of_type(ResultType::CertificateExpired);
+    let short = Counted::Failures(Box::new(short));
+    let of_type = rows.iter().find(|row| row.counted == short).unwrap();
+    assert_eq!(of_type.count, 500);
+    // Another domain has a bound of its own.
+    add(&spool, 9, &[failure(5, "b.example", 0)]).await;
+    assert_eq!(results_kept(&spool), 2_002);
+}
+
+#[tokio::test]
+async fn a_domain_cannot_fill_the_disk_with_policies() {
+    let spool = TestSpool::new();
+    let mut number = 0;
+    let dropped = loop {
+        number += 1;
+        let mut policy = PolicyDescription::clone(&long_policy());
+        policy.policy_domain = format!("{number}.example");
+        let entry = Entry {
+            policy: Arc::new(policy),
+            ..entry(5, "a.example", 0)
+        };
+        let batch = ResultBatch {
+            number,
+            entries: vec![(entry, 1)],
+        };
+        match spool.store.add_results(batch).await.unwrap() {
+            0 => {}
+            dropped => break dropped,
+        }
+    };
+    assert_eq!(dropped, 1);
+    let kept = octets_kept(&spool);
+    assert!((4 << 20..5 << 20).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
 async fn a_damaged_result_is_left_out() {
     let spool = TestSpool::new();
     add(
@@ -81,9 +163,12 @@ async fn a_damaged_result_is_left_out() {
     )
     .await;
     let damage =
-        "UPDATE tlsrpt_results SET policy = replace(policy, 'mx0', 'mx9') WHERE outcome = 2";
+        "UPDATE tlsrpt_results SET failure = replace(failure, 'expired', 'x') WHERE outcome = 2";
     spool.connection().execute(damage, []).unwrap();
     assert_eq!(sums(&spool, 5, "a.example").await, [("sessions", 7)]);
+    let damage = "UPDATE tlsrpt_policies SET text = replace(text, 'mx0', 'mx9')";
+    spool.connection().execute(damage, []).unwrap();
+    assert_eq!(sums(&spool, 5, "a.example").await, []);
 }
 
 #[tokio::test]
@@ -341,6 +426,41 @@ fn failure(day: u32, domain: &str, policy: u8) -> Entry {
         counted: Counted::Failures(Box::new(details)),
         ..entry(day, domain, policy)
     }
+}
+
+/// A policy with as many hosts as there may be.
+fn long_policy() -> Arc<PolicyDescription> {
+    let hosts = (0..1_000).map(|number| format!("mx{number}.{}.example", "a".repeat(40)));
+    Arc::new(PolicyDescription {
+        policy_domain: String::from("a.example"),
+        mx_host: hosts.collect(),
+        ..PolicyDescription::default()
+    })
+}
+
+/// Failures at hosts with these numbers.
+fn under(policy: &Arc<PolicyDescription>, hosts: std::ops::Range<u32>) -> Vec<Entry> {
+    let failures = hosts.map(|number| {
+        let details = FailureDetails {
+            receiving_mx_hostname: Some(format!("mx{number}.example")),
+            ..FailureDetails::of_type(ResultType::CertificateExpired)
+        };
+        Entry {
+            policy: Arc::clone(policy),
+            counted: Counted::Failures(Box::new(details)),
+            ..entry(5, "a.example", 0)
+        }
+    });
+    failures.collect()
+}
+
+/// How many octets are counted as kept.
+fn octets_kept(spool: &TestSpool) -> usize {
+    let kept: i64 = spool
+        .connection()
+        .query_row("SELECT octets FROM tlsrpt_counting", [], |row| row.get(0))
+        .unwrap();
+    usize::try_from(kept).unwrap()
 }
 
 /// What is known about a day of a domain, in short.
