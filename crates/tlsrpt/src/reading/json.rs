@@ -37,28 +37,28 @@ pub(super) fn read(
     envelope: &Envelope,
 ) -> Result<Reading, Unreadable> {
     let mut reader = Reader::new(received_at, envelope);
-    let report = match Form::of(octets) {
+    let inflated;
+    let (json, damage) = match Form::of(octets) {
         Form::Gzip => {
-            let inflated = gzip::inflate(octets)?;
-            let report = reader.report(&inflated.octets);
-            if let (Ok(_), Some(damage)) = (&report, inflated.damage) {
-                reader.remark(Remark::DamagedBehind(damage.to_string()));
-            }
-            (report?, gzip::compress(&inflated.octets))
+            inflated = gzip::inflate(octets)?;
+            (inflated.octets.as_slice(), inflated.damage)
         }
         Form::Json | Form::Other => {
             if octets.len() > gzip::INFLATED_OCTETS_MAX {
                 return Err(Unreadable::TooLarge);
             }
-            (reader.report(octets)?, gzip::compress(octets))
+            (octets, None)
         }
     };
-    let (report, original) = report;
+    let report = reader.report(json)?;
+    if let Some(damage) = damage {
+        reader.remark(Remark::DamagedBehind(damage.to_string()));
+    }
     Ok(Reading {
         report,
         submitter: envelope.submitter.clone(),
         remarks: reader.remarks,
-        original,
+        original: gzip::compress(json),
     })
 }
 
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         let policies = raw.policies.unwrap_or_default();
         self.left_out("policies", policies.left_out);
         if policies.items.is_empty() {
-            self.remark(Remark::NoPolicies);
+            return Err(Unreadable::NoPolicies);
         }
         let mut details_left = DETAILS_MAX;
         Ok(Report {
@@ -296,7 +296,7 @@ impl<'a> Reader<'a> {
                 }
             },
         };
-        let domain = raw.policy_domain.0.map(|domain| name(&domain));
+        let domain = raw.policy_domain.0.map(|domain| self.name(&domain));
         let domain = domain.or_else(|| self.envelope.policy_domain.clone());
         if domain.is_none() {
             self.remark(Remark::NoPolicyDomain);
@@ -305,7 +305,12 @@ impl<'a> Reader<'a> {
             policy_type,
             policy_string: raw.policy_string.unwrapped(),
             policy_domain: domain.unwrap_or_default(),
-            mx_host: raw.mx_host.unwrapped().iter().map(|it| name(it)).collect(),
+            mx_host: raw
+                .mx_host
+                .unwrapped()
+                .iter()
+                .map(|it| self.name(it))
+                .collect(),
         }
     }
 
@@ -313,9 +318,9 @@ impl<'a> Reader<'a> {
     fn details(&mut self, raw: RawDetails) -> FailureDetails {
         let result_type = raw.result_type.0.unwrap_or_default();
         FailureDetails {
-            result_type: ResultType::from(result_type.as_str()),
+            result_type: ResultType::from(self.cut(&result_type)),
             sending_mta_ip: self.address(raw.sending_mta_ip),
-            receiving_mx_hostname: raw.receiving_mx_hostname.0.map(|host| name(&host)),
+            receiving_mx_hostname: raw.receiving_mx_hostname.0.map(|host| self.name(&host)),
             receiving_mx_helo: raw.receiving_mx_helo.0,
             receiving_ip: self.address(raw.receiving_ip),
             failed_session_count: self.count(raw.failed_session_count),
@@ -340,6 +345,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The name of a host or domain as it is compared: without case and the final dot.
+    fn name(&mut self, text: &str) -> String {
+        self.cut(text.trim_end_matches('.')).to_ascii_lowercase()
+    }
+
+    /// A name, no longer than one can be.
+    fn cut<'t>(&mut self, text: &'t str) -> &'t str {
+        if text.len() <= NAME_OCTETS_MAX {
+            return text;
+        }
+        self.remark(Remark::LongName);
+        let mut ends = (0..=NAME_OCTETS_MAX).rev();
+        ends.find_map(|end| text.get(..end)).unwrap_or_default()
+    }
+
     /// An IP address, perhaps in brackets.
     fn address(&mut self, raw: Text) -> Option<IpAddr> {
         let text = raw.0?;
@@ -351,11 +371,6 @@ impl<'a> Reader<'a> {
         }
         address.map(|address| address.to_canonical())
     }
-}
-
-/// The name of a host or domain as it is compared: without case and the final dot.
-fn name(text: &str) -> String {
-    text.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// The failure types of a report, for those who count them.
@@ -390,6 +405,10 @@ pub(super) const DETAILS_PER_POLICY_MAX: usize = 1_000;
 /// The largest number of sessions that is believed. All who report have fewer, and sums of it over all
 /// that is kept fit into 63 bits.
 pub const COUNT_MAX: u64 = 1_000_000_000;
+
+/// How long the name of a host, a domain or a result type is kept: RFC 1035, Section 3.1, has none that is
+/// longer as text. Each is written several times.
+const NAME_OCTETS_MAX: usize = 253;
 
 /// How many remarks on one report are kept.
 const REMARKS_MAX: usize = 16;

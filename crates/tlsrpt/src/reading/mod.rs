@@ -100,6 +100,8 @@ pub enum Unreadable {
     Json(String),
     /// It is JSON that says nothing of what reports say.
     NotAReport,
+    /// It has no policies in it.
+    NoPolicies,
     /// It came in more octets than anybody reads, of which so many were kept.
     CutShort(usize),
 }
@@ -114,6 +116,7 @@ impl fmt::Display for Unreadable {
             Self::TooLarge => write!(f, "it inflates to more than {INFLATED_OCTETS_MAX} octets"),
             Self::Json(why) => write!(f, "the JSON cannot be read: {why}"),
             Self::NotAReport => f.write_str("the JSON has none of the members of a report"),
+            Self::NoPolicies => f.write_str("it tells of no policy"),
             Self::CutShort(kept) => write!(f, "it is too large; the first {kept} octets were kept"),
         }
     }

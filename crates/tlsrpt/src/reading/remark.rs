@@ -17,8 +17,6 @@ pub enum Remark {
     NoDates,
     /// Its end lies before its start, far from it, or ahead; the day of its arrival is taken.
     AbsurdDates,
-    /// It has no policies in it.
-    NoPolicies,
     /// A policy does not say whose it is.
     NoPolicyDomain,
     /// A policy is of a kind that nobody knows.
@@ -29,6 +27,8 @@ pub enum Remark {
     AbsurdCount,
     /// What stands where an address belongs is none, and is left out.
     NotAnAddress(String),
+    /// A name is longer than one can be, and was cut.
+    LongName,
     /// So many entries of a list were left out, as nobody has so many.
     LeftOut {
         /// Of what.
@@ -51,7 +51,6 @@ impl fmt::Display for Remark {
             Self::AbsurdDates => {
                 f.write_str("its dates make no sense; the day of its arrival is taken")
             }
-            Self::NoPolicies => f.write_str("it has no policies in it"),
             Self::NoPolicyDomain => f.write_str("a policy has no policy-domain"),
             Self::UnknownPolicyType(name) => write!(f, "the policy-type {name:?} is unknown"),
             Self::CountsOverlap => {
@@ -59,6 +58,7 @@ impl fmt::Display for Remark {
             }
             Self::AbsurdCount => f.write_str("a number of sessions makes no sense"),
             Self::NotAnAddress(text) => write!(f, "{text:?} is no IP address"),
+            Self::LongName => f.write_str("a name is too long, and was cut"),
             Self::LeftOut { what, count } => write!(f, "{count} {what} too many were left out"),
             Self::DamagedBehind(why) => write!(f, "the gzip is damaged at its end: {why}"),
             Self::SameName => {

@@ -116,13 +116,13 @@ fn what_is_strange_is_remarked_on_and_the_rest_counts() {
         ))],
     );
     check(
-        br#"{"policies":[]}"#,
-        "- -  1775174400-1775260799:",
+        br#"{"policies":[{}]}"#,
+        "- -  1775174400-1775260799: no-policy-found  0/0",
         &[
             Remark::NoOrganization,
             Remark::NoReportId,
-            Remark::NoPolicies,
             Remark::NoDates,
+            Remark::NoPolicyDomain,
         ],
     );
 }
@@ -141,7 +141,7 @@ fn the_domain_in_the_header_stands_in_for_a_missing_policy_domain() {
 #[test]
 fn a_byte_order_mark_an_old_encoding_and_padding_do_not_hide_a_report() {
     let reading =
-        one(b"\xef\xbb\xbf {\"organization-name\":\"M\xfcller\",\"report-id\":\"1\"}\0\0\r\n");
+        one(b"\xef\xbb\xbf {\"organization-name\":\"M\xfcller\",\"policies\":[{}]}\0\0\r\n");
     let organization = reading.report.organization_name.unwrap();
     assert_eq!(organization, "M\u{fffd}ller");
 }
@@ -159,6 +159,11 @@ fn what_is_no_report_is_said() {
         "the part is neither JSON nor gzip",
     );
     unreadable(b"{}", "the JSON has none of the members of a report");
+    unreadable(b"{\"report-id\":\"1\"}", "it tells of no policy");
+    unreadable(
+        b"{\"report-id\":\"1\",\"policies\":[]}",
+        "it tells of no policy",
+    );
     unreadable(b"{\"report-id\":", "the JSON cannot be read: EOF");
     unreadable(b"\x1f\x8b\x08junk", "it does not inflate: ");
     unreadable(
@@ -180,7 +185,7 @@ fn a_bomb_is_refused_before_it_fills_the_memory() {
 /// So that nobody can use up the stack.
 #[test]
 fn mails_within_mails_are_looked_into_only_so_deep() {
-    let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[]}";
+    let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[{}]}";
     let wrapped = |depth: usize| {
         let header = "From: a@b.example\r\nContent-Type: message/rfc822\r\n\r\n";
         let mail = header.repeat(depth) + "From: a@b.example\r\n\r\n" + report;
@@ -213,7 +218,7 @@ fn a_header_without_an_end_is_not_read() {
 #[test]
 fn parts_without_a_header_or_an_end_are_read() {
     let header = "From: a@b.example\r\nContent-Type: multipart/mixed; boundary=\"x y\"\r\n\r\n";
-    let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[]}";
+    let report = "{\"organization-name\":\"A\",\"report-id\":\"1\",\"policies\":[{}]}";
     let mail = format!("{header}preamble\r\n--x y\r\n\r\n{report}\r\n--x yz\r\n");
     let said = "the JSON cannot be read: trailing characters";
     unreadable(mail.as_bytes(), said);
@@ -238,9 +243,10 @@ fn lists_and_texts_are_cut_and_that_is_said() {
     let read: usize = policies.iter().map(|it| it.failure_details.len()).sum();
     assert_eq!(read, DETAILS_MAX);
     let domain = &policies[0].policy.policy_domain;
-    assert_eq!(domain.chars().count(), 1_025);
+    assert_eq!(domain, &"é".repeat(126));
     let what = "failure details";
     let remarks = &reading.remarks;
+    assert!(remarks.contains(&Remark::LongName));
     assert!(remarks.contains(&Remark::LeftOut { what, count: 5 }));
     assert!(remarks.contains(&Remark::LeftOut { what, count: 1_005 }));
 
@@ -249,6 +255,34 @@ fn lists_and_texts_are_cut_and_that_is_said() {
     assert_eq!(reading.report.policies.len(), POLICIES_MAX);
     let (what, count) = ("policies", 1);
     assert!(reading.remarks.contains(&Remark::LeftOut { what, count }));
+}
+
+#[test]
+fn a_name_is_kept_as_long_as_one_can_be() {
+    let check = |octets: usize, expected: usize, remarks: &[Remark]| {
+        let name = "a".repeat(octets);
+        let report = json!({"organization-name": name, "report-id": "1",
+        "date-range": {"start-datetime": "2026-04-03T00:00:00Z"},
+        "policies": [{
+            "policy": {"policy-domain": format!("{name}."), "mx-host": [name]},
+            "failure-details": [{"result-type": name, "receiving-mx-hostname": name}],
+        }]});
+        let reading = one(report.to_string().as_bytes());
+        assert_eq!(reading.remarks, remarks);
+        let PolicyReport {
+            policy,
+            failure_details,
+            ..
+        } = &reading.report.policies[0];
+        let expected = "a".repeat(expected);
+        assert_eq!(policy.policy_domain, expected);
+        assert_eq!(policy.mx_host, [expected.as_str()]);
+        assert_eq!(failure_details[0].result_type.as_str(), expected);
+        let mx = failure_details[0].receiving_mx_hostname.as_deref();
+        assert_eq!(mx, Some(expected.as_str()));
+    };
+    check(253, 253, &[]);
+    check(254, 253, &[Remark::LongName]);
 }
 
 #[test]
