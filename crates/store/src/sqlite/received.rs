@@ -242,7 +242,7 @@ impl PreparedArrival {
                 remarks: reading.remarks.iter().map(Remark::to_string).collect(),
                 unreadable: None,
             },
-            digest: sha256(text.as_bytes()),
+            digest: reading.digest,
             report: text,
             original: reading.original,
             results,

@@ -1,5 +1,6 @@
 //! The JSON of a report: RFC 8460, Section 4.4, and what stands in its place in the wild.
 
+mod digest;
 mod lenient;
 
 use std::collections::BTreeSet;
@@ -58,6 +59,7 @@ pub(super) fn read(
         report,
         submitter: envelope.submitter.clone(),
         remarks: reader.remarks,
+        digest: digest::of_json(json),
         original: gzip::compress(json),
     })
 }

@@ -32,6 +32,8 @@ pub struct Reading {
     pub submitter: Option<String>,
     /// What is strange about it.
     pub remarks: Vec<Remark>,
+    /// SHA-256 of what the JSON says, by which it is known again.
+    pub digest: Vec<u8>,
     /// The JSON as it came, compressed with gzip.
     pub original: Vec<u8>,
 }

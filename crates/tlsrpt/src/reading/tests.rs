@@ -286,6 +286,28 @@ fn a_name_is_kept_as_long_as_one_can_be() {
 }
 
 #[test]
+fn a_report_is_the_same_whichever_way_and_whenever_it_comes() {
+    let report =
+        r#"{"organization-name": "A \" B", "report-id": "1", "policies": [{"policy": {}}]}"#;
+    let digest = one(report.as_bytes()).digest;
+    let laid_out = report.replace(": ", " :\r\n\t");
+    let mail = "From: a@b.example\r\nTLS-Report-Domain: example.org\r\n\r\n";
+    for same in [
+        format!("\u{feff}{laid_out}\0\n").into_bytes(),
+        compress(report.as_bytes()),
+        format!("{mail}{report}\r\n").into_bytes(),
+    ] {
+        assert_eq!(one(&same).digest, digest);
+    }
+    let next_day = read(report.as_bytes(), UnixTime(NOW.0 + 86_400));
+    assert_eq!(next_day[0].as_ref().unwrap().digest, digest);
+    // Space in a text is said.
+    for other in [report.replace("\" B", "\"B"), report.replace("\"A", "\" A")] {
+        assert_ne!(one(other.as_bytes()).digest, digest);
+    }
+}
+
+#[test]
 fn the_original_is_kept_as_it_came() {
     let reading = one(sample!("google.eml"));
     let again = one(&reading.original);
