@@ -99,7 +99,7 @@ pub use receipt::TlsReceipt;
 pub use received::AlertChannel;
 pub use received::Arrival;
 pub use received::Kept;
-pub use received::KeptReports;
+pub use received::KeptReport;
 pub use received::NewFailure;
 pub use received::PendingAlerts;
 pub use received::ReceivedReports;

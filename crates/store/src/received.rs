@@ -63,10 +63,14 @@ pub enum ReportContent {
 /// How much is kept of reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ReportBounds {
-    /// How many reports; past it, no further one is taken.
+    /// How many reports; past it, those of whoever takes the most room make some, oldest first.
     pub reports_max: u64,
+    /// Their octets, about, with those that could not be read; past it, likewise.
+    pub size_max: u64,
     /// How many arrivals that could not be read; past it, the oldest make room.
     pub unreadable_max: u64,
+    /// How many failures are known again; past it, those that nobody has told of for the longest go.
+    pub failures_max: u64,
 }
 
 /// What became of an arrival.
@@ -115,13 +119,17 @@ pub struct NewFailure {
     pub sessions: u64,
 }
 
-/// What came of keeping arrivals.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct KeptReports {
-    /// Of each, in their order.
-    pub kept: Vec<Kept>,
-    /// What is new in them.
+/// What came of keeping an arrival.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeptReport {
+    /// What became of it.
+    pub became: Kept,
+    /// What is new in it.
     pub new_failures: Vec<NewFailure>,
+    /// How many more failures are new in it, which are not named.
+    pub more_failures: u64,
+    /// How many reports have made room for it.
+    pub pushed_out: u64,
 }
 
 /// Who is told of new failures.
@@ -218,14 +226,14 @@ pub struct ReportedSessions {
 
 /// Keeps the reports of others.
 pub trait ReceivedReports: Send + Sync + 'static {
-    /// Keeps all of these, or none; each once, also if it comes again.
+    /// Keeps this, once, also if it comes again.
     ///
-    /// [`StoreError::Full`] if there are too many, or the spool has no room.
-    fn keep_reports(
+    /// [`StoreError::Full`] if it is larger than all may be together, or the disk has no room.
+    fn keep_report(
         &self,
-        arrivals: Vec<Arrival>,
+        arrival: Arrival,
         bounds: ReportBounds,
-    ) -> impl Future<Output = Result<KeptReports, StoreError>> + Send;
+    ) -> impl Future<Output = Result<KeptReport, StoreError>> + Send;
 
     /// Drops what came before that, and failures that nobody has told of since; returns how many reports.
     fn drop_reports(

@@ -141,6 +141,7 @@ const AT_ONCE: &[&str] = &[
     "web.certificate",
     "tlsrpt.receive.addresses",
     "tlsrpt.receive.max_reports",
+    "tlsrpt.receive.max_size",
     "tlsrpt.receive.retention",
 ];
 

@@ -23,6 +23,7 @@ use super::defaults::ALERT_INTERVAL_MIN;
 use super::defaults::MESSAGE_MEMORY_MIN;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
 use super::defaults::NEGATIVE_TRUST_ANCHORS_MAX;
+use super::defaults::REPORTS_SIZE_MIN;
 use super::defaults::STS_DOMAINS_MAX;
 use super::text::Listen;
 use super::text::SmartHostText;
@@ -367,15 +368,7 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
         ("queue.max_messages", file.queue.max_messages),
         ("queue.max_size", file.queue.max_size.0),
     ];
-    if smtp.max_message_memory.0 < MESSAGE_MEMORY_MIN.0 {
-        return Err(ConfigError::at_key(
-            path,
-            text,
-            "smtp.max_message_memory",
-            format!("`smtp.max_message_memory` must not be less than {MESSAGE_MEMORY_MIN}"),
-            "a large message would never get through; leave the key out for its default",
-        ));
-    }
+    sizes(file, path, text)?;
     match bounds.into_iter().find(|(_, bound)| *bound == 0) {
         Some((key, _)) => Err(ConfigError::at_key(
             path,
@@ -383,6 +376,34 @@ fn bounds(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             key,
             format!("`{key}` must not be 0, which would let nothing through"),
             "leave the key out for its default",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether what is large finds room too.
+fn sizes(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let sizes = [
+        (
+            "smtp.max_message_memory",
+            file.smtp.max_message_memory,
+            MESSAGE_MEMORY_MIN,
+            "a large message would never get through; leave the key out for its default",
+        ),
+        (
+            "tlsrpt.receive.max_size",
+            file.tlsrpt.receive.max_size,
+            REPORTS_SIZE_MIN,
+            "a large report would never be kept; leave the key out for its default",
+        ),
+    ];
+    match sizes.into_iter().find(|(_, size, min, _)| size.0 < min.0) {
+        Some((key, _, min, hint)) => Err(ConfigError::at_key(
+            path,
+            text,
+            key,
+            format!("`{key}` must not be less than {min}"),
+            hint,
         )),
         None => Ok(()),
     }

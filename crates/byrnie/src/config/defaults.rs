@@ -177,6 +177,12 @@ pub(crate) fn log_level() -> String {
 /// `tlsrpt.receive.max_reports`: a year's of 250 organizations and domains, at some kilobytes each.
 pub(crate) const MAX_REPORTS: u64 = 100_000;
 
+/// `tlsrpt.receive.max_size`: as many, at ten kilobytes each.
+pub(crate) const MAX_REPORTS_SIZE: Size = Size(1 << 30);
+
+/// The least for `tlsrpt.receive.max_size`: room for a report as large as is read, with its numbers.
+pub(crate) const REPORTS_SIZE_MIN: Size = Size(64 << 20);
+
 /// `tlsrpt.receive.retention`: long enough to compare with last year.
 pub(crate) const REPORT_RETENTION: Span = hours(365 * 24);
 

@@ -533,8 +533,10 @@ pub(crate) struct TlsrptReceive {
     pub(crate) addresses: Vec<Mailbox>,
     /// Whether they may be handed in at `/v1/tlsrpt` of every host that `web` serves.
     pub(crate) https: bool,
-    /// The most reports kept; beyond it they are refused for the time being.
+    /// The most reports kept; beyond it old ones make room.
     pub(crate) max_reports: u64,
+    /// The most octets that they take, besides mail; beyond it likewise.
+    pub(crate) max_size: Size,
     /// How long they are kept.
     pub(crate) retention: Span,
 }
@@ -544,6 +546,7 @@ impl TlsrptReceive {
     pub(crate) fn config(&self) -> ReceivingConfig {
         ReceivingConfig {
             reports_max: self.max_reports,
+            size_max: self.max_size.0,
             retention: self.retention.0,
         }
     }
@@ -555,6 +558,7 @@ impl Default for TlsrptReceive {
             addresses: Vec::new(),
             https: false,
             max_reports: defaults::MAX_REPORTS,
+            max_size: defaults::MAX_REPORTS_SIZE,
             retention: defaults::REPORT_RETENTION,
         }
     }

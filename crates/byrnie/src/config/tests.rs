@@ -177,6 +177,11 @@ fn keys_that_disagree_are_refused() {
         "a large message would never get through; leave the key out for its default",
     );
     check(
+        "version = 1\n[tlsrpt.receive]\nmax_size = \"63MiB\"",
+        "line 3: `tlsrpt.receive.max_size` must not be less than 64MiB",
+        "a large report would never be kept; leave the key out for its default",
+    );
+    check(
         "version = 1\n[delivery]\nsmart_host = \"[127.0.0.1]:2525\"",
         "line 3: `delivery.smart_host` is where byrnie itself listens",
         "name the host that takes its mail",

@@ -75,11 +75,16 @@ CREATE TABLE tlsrpt_received (
     failed       INTEGER NOT NULL,
     remarks      TEXT    NOT NULL,      -- JSON: what is strange about it
     unreadable   TEXT,                  -- why it could not be read
-    digest       BLOB    NOT NULL       -- SHA-256 of what it says, or of its octets if nobody can read them
+    digest       BLOB    NOT NULL,      -- SHA-256 of what it says, or of its octets if nobody can read them
+    holder       TEXT    NOT NULL,      -- whose room it takes
+    octets       INTEGER NOT NULL       -- about, with all that belongs to it
 ) STRICT;
 
 CREATE UNIQUE INDEX tlsrpt_received_name ON tlsrpt_received (organization, report_id, digest);
+CREATE INDEX tlsrpt_received_submitter ON tlsrpt_received (organization, submitter, received_at);
 CREATE INDEX tlsrpt_received_end ON tlsrpt_received (end_at);
+CREATE INDEX tlsrpt_received_holder ON tlsrpt_received (holder);
+CREATE INDEX tlsrpt_received_unreadable ON tlsrpt_received (id) WHERE unreadable IS NOT NULL;
 
 -- What is long about them.
 CREATE TABLE tlsrpt_received_texts (
@@ -110,9 +115,11 @@ CREATE TABLE tlsrpt_failures (
     PRIMARY KEY (policy_domain, result_type, mx)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX tlsrpt_failures_last ON tlsrpt_failures (last_at);
+
 -- Those that are new, until everybody knows.
 CREATE TABLE tlsrpt_alerts (
-    id            INTEGER PRIMARY KEY,
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
     at            INTEGER NOT NULL,
     report        INTEGER NOT NULL,
     organization  TEXT    NOT NULL,
@@ -121,6 +128,62 @@ CREATE TABLE tlsrpt_alerts (
     result_type   TEXT    NOT NULL,
     mx            TEXT    NOT NULL,
     sessions      INTEGER NOT NULL,
+    more          INTEGER NOT NULL,     -- how many others the report tells of that have no row
     hooked        INTEGER NOT NULL,     -- 1 once the webhook has it
     mailed        INTEGER NOT NULL      -- 1 once a mail about it is in the queue
 ) STRICT;
+
+-- Who takes how much room with reports: each submitter that is known, and under an empty name all others.
+CREATE TABLE tlsrpt_holders (
+    holder  TEXT    NOT NULL PRIMARY KEY,
+    reports INTEGER NOT NULL,
+    octets  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tlsrpt_holders_octets ON tlsrpt_holders (octets);
+
+-- One row: how much is kept of the reports of others.
+CREATE TABLE tlsrpt_kept (
+    reports    INTEGER NOT NULL,
+    unreadable INTEGER NOT NULL,
+    octets     INTEGER NOT NULL,        -- of both
+    failures   INTEGER NOT NULL,
+    alerts     INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO tlsrpt_kept (reports, unreadable, octets, failures, alerts) VALUES (0, 0, 0, 0, 0);
+
+CREATE TRIGGER tlsrpt_received_comes AFTER INSERT ON tlsrpt_received BEGIN
+    UPDATE tlsrpt_kept SET
+        reports = reports + (NEW.unreadable IS NULL),
+        unreadable = unreadable + (NEW.unreadable IS NOT NULL),
+        octets = octets + NEW.octets;
+    INSERT INTO tlsrpt_holders (holder, reports, octets) VALUES (NEW.holder, 1, NEW.octets)
+        ON CONFLICT (holder) DO UPDATE SET reports = reports + 1, octets = octets + NEW.octets;
+END;
+
+CREATE TRIGGER tlsrpt_received_goes AFTER DELETE ON tlsrpt_received BEGIN
+    UPDATE tlsrpt_kept SET
+        reports = reports - (OLD.unreadable IS NULL),
+        unreadable = unreadable - (OLD.unreadable IS NOT NULL),
+        octets = octets - OLD.octets;
+    UPDATE tlsrpt_holders SET reports = reports - 1, octets = octets - OLD.octets
+        WHERE holder = OLD.holder;
+    DELETE FROM tlsrpt_holders WHERE holder = OLD.holder AND reports = 0;
+END;
+
+CREATE TRIGGER tlsrpt_failures_come AFTER INSERT ON tlsrpt_failures BEGIN
+    UPDATE tlsrpt_kept SET failures = failures + 1;
+END;
+
+CREATE TRIGGER tlsrpt_failures_go AFTER DELETE ON tlsrpt_failures BEGIN
+    UPDATE tlsrpt_kept SET failures = failures - 1;
+END;
+
+CREATE TRIGGER tlsrpt_alerts_come AFTER INSERT ON tlsrpt_alerts BEGIN
+    UPDATE tlsrpt_kept SET alerts = alerts + 1;
+END;
+
+CREATE TRIGGER tlsrpt_alerts_go AFTER DELETE ON tlsrpt_alerts BEGIN
+    UPDATE tlsrpt_kept SET alerts = alerts - 1;
+END;

@@ -17,6 +17,7 @@ use super::count;
 use super::failure;
 use super::io_failure;
 use super::receipts::note_circumstances;
+use super::received::octets_kept;
 use super::worker::lock;
 use crate::DeliveryState;
 use crate::Depth;
@@ -209,6 +210,15 @@ impl Writing {
         left.map(|_| ()).ok_or(StoreError::Full)
     }
 
+    /// Refuses more octets of reports of others than the disk has room for. What they take of it is not mail's:
+    /// [`octets_used`].
+    pub(super) fn look_for_room_on_disk(&self, octets: u64) -> Result<(), StoreError> {
+        match octets <= room_on_disk(&self.options)? {
+            true => Ok(()),
+            false => Err(StoreError::Full),
+        }
+    }
+
     /// Keeps circumstances, unless they are known to be on disk.
     pub(super) fn intern(&mut self, id: i64, text: &str, used_at: i64) -> Result<(), StoreError> {
         let is_known = |noted: &i64| used_at < noted.saturating_add(USE_NOTED_EVERY);
@@ -320,15 +330,20 @@ fn oldest(db: &Connection) -> Result<Option<QueueId>, StoreError> {
 /// Octets that may be added to the spool.
 fn room(db: &Connection, options: &SqliteOptions, size_max: u64) -> Result<u64, StoreError> {
     let below_max = size_max.saturating_sub(octets_used(db)?);
+    Ok(below_max.min(room_on_disk(options)?))
+}
+
+/// Octets that may be written before the disk has too little left.
+fn room_on_disk(options: &SqliteOptions) -> Result<u64, StoreError> {
     let disk = rustix::fs::statvfs(&options.directory)
         .map_err(|error| io_failure(&options.directory, &error.into()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     // Everything is written twice: to the log, and from there to its place.
-    let on_disk = free.saturating_sub(options.free_min) / 2;
-    Ok(below_max.min(on_disk))
+    Ok(free.saturating_sub(options.free_min) / 2)
 }
 
-/// Octets of the database that hold something.
+/// Octets of the database that hold something, without the reports of others, which have a bound of their own:
+/// strangers send them, and mail must not wait for that.
 pub(super) fn octets_used(db: &Connection) -> Result<u64, StoreError> {
     let number = |pragma: &str| -> Result<u64, StoreError> {
         db.prepare_cached(pragma)
@@ -337,7 +352,8 @@ pub(super) fn octets_used(db: &Connection) -> Result<u64, StoreError> {
             .map_err(|error| failure(&error))
     };
     let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
-    Ok(pages.saturating_mul(number("PRAGMA page_size")?))
+    let octets = pages.saturating_mul(number("PRAGMA page_size")?);
+    Ok(octets.saturating_sub(octets_kept(db)?))
 }
 
 /// How long circumstances count as used without another word: so the row is not written with each

@@ -29,6 +29,8 @@ pub enum Remark {
     NotAnAddress(String),
     /// A name is longer than one can be, and was cut.
     LongName,
+    /// Failures were so many that some are only counted together.
+    Summed,
     /// So many entries of a list were left out, as nobody has so many.
     LeftOut {
         /// Of what.
@@ -59,6 +61,9 @@ impl fmt::Display for Remark {
             Self::AbsurdCount => f.write_str("a number of sessions makes no sense"),
             Self::NotAnAddress(text) => write!(f, "{text:?} is no IP address"),
             Self::LongName => f.write_str("a name is too long, and was cut"),
+            Self::Summed => {
+                f.write_str("of the many ways in which sessions failed, some are counted together")
+            }
             Self::LeftOut { what, count } => write!(f, "{count} {what} too many were left out"),
             Self::DamagedBehind(why) => write!(f, "the gzip is damaged at its end: {why}"),
             Self::SameName => {

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 pub(crate) struct Counts {
     received: Family<ReceivedLabels, Counter>,
     new_failures: Family<FailureLabel, Counter>,
+    pushed_out: Counter,
     alerts: Family<AlertLabels, Counter>,
 }
 
@@ -51,6 +52,11 @@ impl Counts {
             self.new_failures.clone(),
         );
         registry.register(
+            "tlsrpt_reports_pushed_out",
+            "TLS reports of others that made room for newer ones",
+            self.pushed_out.clone(),
+        );
+        registry.register(
             "tlsrpt_alerts",
             "Alerts about new failures, by channel and what came of them",
             self.alerts.clone(),
@@ -68,6 +74,11 @@ impl Counts {
             },
         };
         self.received.get_or_create(&labels).inc();
+    }
+
+    /// So many reports made room.
+    pub(crate) fn pushed_out(&self, count: u64) {
+        self.pushed_out.inc_by(count);
     }
 
     /// Sessions fail in a new way. Ways that RFC 8460 does not list count together: strangers name them.

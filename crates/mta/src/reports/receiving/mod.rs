@@ -1,7 +1,7 @@
 //! Reports of others about us: taken however they come, kept, and what is new in them told.
 //!
-//! Who signed the mail is not looked at: reports of large senders pass through lists and gateways, and a
-//! forged one does nothing but stand in a list beside the name that it gives.
+//! Who signed the mail is not looked at yet, so a report is what somebody says. What a forged one can do is
+//! bounded: it takes room only from those whom nobody knew a week ago, and raises alerts, but silences none.
 
 mod alerts;
 mod counts;
@@ -12,6 +12,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use byrnie_base::UnixTime;
@@ -19,6 +21,7 @@ use byrnie_net::clock::Clock;
 use byrnie_net::current::Current;
 use byrnie_store::Arrival;
 use byrnie_store::Kept;
+use byrnie_store::NewFailure;
 use byrnie_store::ReceivedReports;
 use byrnie_store::ReportBounds;
 use byrnie_store::ReportContent;
@@ -31,6 +34,7 @@ use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 use tokio::task;
 use tokio::time;
+use tokio::time::Instant;
 use tracing::field::debug;
 
 pub use self::alerts::AlertConfig;
@@ -41,8 +45,10 @@ use crate::Metrics;
 /// How reports are kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ReceivingConfig {
-    /// How many reports are kept; past it, no further one is taken until old ones go. Default 100,000.
+    /// How many reports are kept; past it, old ones make room. Default 100,000.
     pub reports_max: u64,
+    /// How many octets they may take; past it, likewise. Default 1 GiB.
+    pub size_max: u64,
     /// How long they are kept. Default 365 days.
     pub retention: Duration,
 }
@@ -51,6 +57,7 @@ impl Default for ReceivingConfig {
     fn default() -> Self {
         Self {
             reports_max: 100_000,
+            size_max: 1 << 30,
             retention: Duration::from_secs(365 * 86_400),
         }
     }
@@ -60,7 +67,8 @@ impl Default for ReceivingConfig {
 pub trait TakeReports: Send + Sync + 'static {
     /// Keeps what is in it; says what came of each report once that is durable.
     ///
-    /// What cannot be read is kept too. [`StoreError::Full`] if there are too many.
+    /// What cannot be read is kept too. [`StoreError::Full`] if one is larger than all may be together, or
+    /// the disk has no room.
     fn take(&self, octets: Collected, source: ReportSource) -> Taking<'_>;
 }
 
@@ -167,6 +175,8 @@ pub struct ReportReceiver<S, C> {
     places: Arc<Semaphore>,
     /// Tells of new failures.
     news: Arc<News>,
+    /// When the log was last told that reports made room for others.
+    told: Mutex<Option<Instant>>,
 }
 
 /// Wakes whoever tells of new failures, each for itself.
@@ -194,6 +204,7 @@ impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
             config: Current::new(config),
             places: Arc::new(Semaphore::new(READING_MAX)),
             news: Arc::default(),
+            told: Mutex::new(None),
         }
     }
 
@@ -248,38 +259,72 @@ impl<S: ReceivedReports, C: Clock> ReportReceiver<S, C> {
             }]
         });
         drop(octets);
-        let names: Vec<Option<Name>> = arrivals.iter().map(Name::of).collect();
-        let bounds = ReportBounds {
-            reports_max: self.config.get().reports_max,
-            unreadable_max: UNREADABLE_MAX,
-        };
-        let kept = self.store.keep_reports(arrivals, bounds).await;
-        let kept = kept.inspect_err(|error| {
-            let hint = (*error == StoreError::Full).then_some(FULL);
-            tracing::error!(target: TARGET, %error, source = source.as_str(), hint, "a report could not be kept");
-        })?;
-        for (became, name) in kept.kept.iter().zip(&names) {
-            tell(became, name.as_ref(), source);
-            self.metrics.reports.received(became, source);
+        let mut all = Vec::new();
+        let mut failures = FailureLines::default();
+        for arrival in arrivals {
+            match self.keep(arrival, &mut failures).await {
+                Ok(became) => all.push(became),
+                Err(error) => {
+                    let hint = (error == StoreError::Full).then_some(FULL);
+                    tracing::error!(target: TARGET, %error, source = source.as_str(), hint, "a report could not be kept");
+                    failures.end();
+                    return Err(error);
+                }
+            }
         }
+        failures.end();
+        Ok(all)
+    }
+
+    /// Keeps one, and tells of it.
+    async fn keep(
+        &self,
+        arrival: Arrival,
+        failures: &mut FailureLines,
+    ) -> Result<Kept, StoreError> {
+        let (name, source) = (Name::of(&arrival), arrival.source);
+        let config = self.config.get();
+        let bounds = ReportBounds {
+            reports_max: config.reports_max,
+            size_max: config.size_max,
+            unreadable_max: UNREADABLE_MAX,
+            failures_max: FAILURES_MAX,
+        };
+        let kept = self.store.keep_report(arrival, bounds).await?;
+        tell(&kept.became, name.as_ref(), source);
+        self.metrics.reports.received(&kept.became, source);
+        self.tell_of_pushed_out(kept.pushed_out);
         for failure in &kept.new_failures {
-            tracing::warn!(
-                target: TARGET,
-                policy_domain = ?failure.policy_domain,
-                result_type = ?failure.result_type,
-                mx = ?failure.mx,
-                organization = ?failure.organization,
-                sessions = failure.sessions,
-                report = failure.report,
-                "sessions with us fail in a new way"
-            );
+            failures.tell(failure);
             self.metrics.reports.new_failure(&failure.result_type);
         }
+        failures.more += kept.more_failures;
         if !kept.new_failures.is_empty() {
             self.news.webhook.notify_one();
             self.news.mail.notify_one();
         }
-        Ok(kept.kept)
+        Ok(kept.became)
+    }
+
+    /// Tells of reports that made room for others, now and then.
+    fn tell_of_pushed_out(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.metrics.reports.pushed_out(count);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.is_some_and(|told| now < told + TELL_INTERVAL) {
+            return;
+        }
+        *told = Some(now);
+        tracing::warn!(
+            target: TARGET,
+            hint = "if they are not wanted, see who sends so many; else raise `tlsrpt.receive.max_reports` or \
+                `tlsrpt.receive.max_size`",
+            "old reports make room for new ones; for a minute, the metric byrnie_tlsrpt_reports_pushed_out \
+             alone tells of more"
+        );
     }
 }
 
@@ -292,6 +337,43 @@ impl<S: ReceivedReports, C: Clock> TakeReports for ReportReceiver<S, C> {
 impl<S, C> fmt::Debug for ReportReceiver<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReportReceiver").finish_non_exhaustive()
+    }
+}
+
+/// What the log is told of the new failures in what came together.
+#[derive(Debug, Default)]
+struct FailureLines {
+    /// How many have a line.
+    told: usize,
+    /// How many have none.
+    more: u64,
+}
+
+impl FailureLines {
+    /// Tells of one, if there are not too many. What strangers call it is quoted.
+    fn tell(&mut self, failure: &NewFailure) {
+        if self.told >= FAILURES_TOLD_MAX {
+            self.more += 1;
+            return;
+        }
+        self.told += 1;
+        tracing::warn!(
+            target: TARGET,
+            policy_domain = ?failure.policy_domain,
+            result_type = ?failure.result_type,
+            mx = ?failure.mx,
+            organization = ?failure.organization,
+            sessions = failure.sessions,
+            report = failure.report,
+            "sessions with us fail in a new way"
+        );
+    }
+
+    /// Tells of how many it did not tell.
+    fn end(&self) {
+        if self.more > 0 {
+            tracing::warn!(target: TARGET, more = self.more, "sessions with us fail in more new ways");
+        }
     }
 }
 
@@ -332,9 +414,8 @@ fn tell(became: &Kept, name: Option<&Name>, source: ReportSource) {
     }
 }
 
-/// What to do where no report is taken any more.
-const FULL: &str = "`tlsrpt.receive.max_reports`, `queue.max_size` or the disk is used up; who sent it is asked to \
-     come again";
+/// Why a report finds no room.
+const FULL: &str = "the disk has no room for reports; who sent it is asked to come again";
 
 /// Where the log is told about reports.
 const TARGET: &str = "byrnie::tlsrpt";
@@ -347,6 +428,15 @@ const UNREADABLE_OCTETS_MAX: usize = 64 << 10;
 
 /// How many arrivals that cannot be read are kept.
 const UNREADABLE_MAX: u64 = 1_000;
+
+/// How many failures are known again.
+const FAILURES_MAX: u64 = 10_000;
+
+/// How many new failures in what came together have a line each in the log.
+const FAILURES_TOLD_MAX: usize = 100;
+
+/// How often the log is told that reports made room for others.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many reports are read at the same time.
 const READING_MAX: usize = 2;

@@ -144,6 +144,53 @@ async fn a_new_failure_is_mailed_at_once_and_once() {
 }
 
 #[tokio::test]
+async fn reports_of_one_mail_are_kept_each_by_itself() {
+    let world = World::new();
+    world.receiver.reconfigure(ReceivingConfig {
+        size_max: 50_000,
+        ..ReceivingConfig::default()
+    });
+    let names = (0..256).map(|n| format!("\"{n:0>250}\""));
+    let hosts = names.collect::<Vec<_>>().join(",");
+    let too_large = REPORT.replace(
+        "\"policy-type\"",
+        &format!("\"mx-host\": [{hosts}], \"policy-type\""),
+    );
+    let parts = [REPORT, &too_large].map(|it| format!("--b\r\n\r\n{it}\r\n"));
+    let mail = format!(
+        "From: a@org.example\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n",
+        parts.concat()
+    );
+    let mail = || Collected::whole(mail.as_bytes());
+    let take = || world.receiver.take(mail(), ReportSource::Mail);
+    assert_eq!(take().await, Err(StoreError::Full));
+    let listed = world.store.list_reports(UnixTime(0), 9).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    // What is new in the first is told of all the same.
+    let line = "byrnie_tlsrpt_new_failures_total{result_type=\"certificate-expired\"} 1";
+    assert!(world.metrics.render().contains(line));
+    world.receiver.reconfigure(ReceivingConfig::default());
+    assert_eq!(take().await, Ok(vec![Kept::Known(1), Kept::New(2)]));
+}
+
+#[tokio::test]
+async fn reports_that_make_room_are_counted() {
+    let world = World::new();
+    world.receiver.reconfigure(ReceivingConfig {
+        reports_max: 2,
+        ..ReceivingConfig::default()
+    });
+    for n in 0..5 {
+        let report = REPORT.replace("\"1\"", &format!("\"{n}\""));
+        let report = Collected::whole(report.as_bytes());
+        let kept = world.receiver.take(report, ReportSource::Mail).await;
+        assert_eq!(kept, Ok(vec![Kept::New(n + 1)]));
+    }
+    let line = "byrnie_tlsrpt_reports_pushed_out_total 3";
+    assert!(world.metrics.render().contains(line));
+}
+
+#[tokio::test]
 async fn a_webhook_that_cannot_be_reached_is_tried_for_a_day() {
     let world = World::new();
     let report = Collected::whole(REPORT.as_bytes());

@@ -271,7 +271,7 @@ fn a_transaction_that_was_left_open_does_not_reach_the_disk() {
 
 #[tokio::test]
 async fn a_full_spool_takes_nothing_in_and_still_lets_go() {
-    let spool = TestSpool::with(|options| options.bounds.size_max = 288 * 1024);
+    let spool = TestSpool::with(|options| options.bounds.size_max = 336 * 1024);
     let big = |spool: &TestSpool| {
         let to = ["a@one.example"];
         let id = spool.store.next_id(NOW);

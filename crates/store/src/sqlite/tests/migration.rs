@@ -134,7 +134,7 @@ async fn version_4_leaves_what_version_3_has() {
         .into_iter()
         .filter(|one| one.starts_with("table tlsrpt_") || one == "table sts_published")
         .collect();
-    assert_eq!(new.len(), 10);
+    assert_eq!(new.len(), 12);
     for table in new {
         let connection = spool.connection();
         connection.execute(&format!("DROP {table}"), []).unwrap();
