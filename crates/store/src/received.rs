@@ -277,6 +277,13 @@ pub trait ReceivedReports: Send + Sync + 'static {
         last: i64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// A channel cannot be told of what is older than that; returns of how much.
+    fn give_up_alerts(
+        &self,
+        channel: AlertChannel,
+        before: UnixTime,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
     /// Puts a mail into the queue that tells of all up to this one; both become durable together.
     fn mail_alerts(
         &self,

@@ -163,6 +163,17 @@ impl ReceivedReports for SqliteStore {
             .await
     }
 
+    async fn give_up_alerts(
+        &self,
+        channel: AlertChannel,
+        before: UnixTime,
+    ) -> Result<u64, StoreError> {
+        let before = before.as_i64();
+        self.workers
+            .write(move |writing| mark_told(writing, channel, "at < ?1", before))
+            .await
+    }
+
     async fn mail_alerts(&self, mail: NewMessage, last: i64) -> Result<Accepted, StoreError> {
         let mail = Prepared::new(mail, &self.delivery_ids)?;
         self.workers

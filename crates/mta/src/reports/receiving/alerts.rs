@@ -127,13 +127,11 @@ where
 
     /// Tells of what is not told yet.
     pub(super) async fn tell_pending(&self, channel: AlertChannel) -> Result<Told, AlertError> {
-        let pending = self.store.pending_alerts(channel, LISTED_MAX).await;
-        let pending = pending.map_err(|error| AlertError(error.to_string()))?;
-        let Some(oldest) = pending.failures.first() else {
+        let pending = self.pending(channel).await?;
+        if pending.failures.is_empty() {
             return Ok(Told::Nothing);
-        };
+        }
         let config = self.config.get();
-        let is_stale = self.clock.now().since(oldest.at) > GIVEN_UP_AFTER;
         let told = match channel {
             AlertChannel::Webhook => match &config.webhook {
                 Some(url) => self.ask_webhook(url, &pending).await,
@@ -150,13 +148,35 @@ where
                 tracing::info!(target: TARGET, ?channel, failures = pending.count, "alert sent");
                 Ok(Told::All)
             }
-            Err(error) if is_stale => {
-                self.metrics.reports.alerted(channel, "given-up");
-                tracing::error!(target: TARGET, %error, failures = pending.count, "an alert was given up");
-                self.pass_over(channel, &pending).await
-            }
-            Err(error) => Err(error),
+            Err(error) => self.give_up_old(channel, error).await,
         }
+    }
+
+    /// Gives up what was tried for long enough after it has failed again, and leaves the rest for the next
+    /// attempt.
+    async fn give_up_old(
+        &self,
+        channel: AlertChannel,
+        error: AlertError,
+    ) -> Result<Told, AlertError> {
+        let now = self.clock.now().0;
+        let before = UnixTime(now.saturating_sub(GIVEN_UP_AFTER.as_secs()));
+        let given_up = self.store.give_up_alerts(channel, before).await;
+        let given_up = given_up.map_err(|error| AlertError(error.to_string()))?;
+        if given_up > 0 {
+            self.metrics.reports.alerted(channel, "given-up");
+            tracing::error!(target: TARGET, %error, failures = given_up, "an alert was given up");
+            if self.pending(channel).await?.failures.is_empty() {
+                return Ok(Told::Nothing);
+            }
+        }
+        Err(error)
+    }
+
+    /// What is not told yet.
+    async fn pending(&self, channel: AlertChannel) -> Result<PendingAlerts, AlertError> {
+        let pending = self.store.pending_alerts(channel, LISTED_MAX).await;
+        pending.map_err(|error| AlertError(error.to_string()))
     }
 
     /// Takes failures for told.

@@ -144,6 +144,27 @@ async fn a_new_failure_is_mailed_at_once_and_once() {
 }
 
 #[tokio::test]
+async fn what_is_new_is_tried_on_when_what_is_old_is_given_up() {
+    let world = World::new();
+    let take = |report: String| {
+        let report = Collected::whole(report.as_bytes());
+        world.receiver.take(report, ReportSource::Mail)
+    };
+    take(REPORT.to_owned()).await.unwrap();
+    world.clock.advance(Duration::from_secs(86_401));
+    take(REPORT.replace("mx.ours", "mx2.ours")).await.unwrap();
+    let alerter = world.alerter(Some("https://hook.example/alert"));
+    let channel = AlertChannel::Webhook;
+    alerter.tell_pending(channel).await.unwrap_err();
+    let pending = world.store.pending_alerts(channel, 9).await.unwrap();
+    let left: Vec<&str> = pending.failures.iter().map(|it| it.mx.as_str()).collect();
+    assert_eq!(left, ["mx2.ours.example"]);
+    let numbers = world.metrics.render();
+    let line = "byrnie_tlsrpt_alerts_total{channel=\"webhook\",result=\"given-up\"} 1";
+    assert!(numbers.contains(line), "{numbers}");
+}
+
+#[tokio::test]
 async fn reports_of_one_mail_are_kept_each_by_itself() {
     let world = World::new();
     world.receiver.reconfigure(ReceivingConfig {

@@ -88,6 +88,24 @@ async fn only_so_many_failures_are_known_and_the_oldest_go() {
     assert_eq!(known, ["mx3.a.example", "mx4.a.example", "mx0.a.example"]);
 }
 
+#[tokio::test]
+async fn only_what_is_old_is_given_up() {
+    let spool = TestSpool::new();
+    let channel = AlertChannel::Webhook;
+    keep(&spool, report("1", 1)).await.unwrap();
+    let other = report_of("Org", "2", &[(String::from("mx2.a.example"), 1)]);
+    keep(&spool, later(DAY, other)).await.unwrap();
+    let before = UnixTime(NOW.0 + 1);
+    assert_eq!(spool.store.give_up_alerts(channel, before).await, Ok(1));
+    let pending = spool.store.pending_alerts(channel, 5).await.unwrap();
+    assert_eq!(
+        names(&pending.failures),
+        ["a.example tlsa-invalid mx2.a.example 1"]
+    );
+    let mail = spool.store.pending_alerts(AlertChannel::Mail, 5).await;
+    assert_eq!(mail.unwrap().count, 2);
+}
+
 /// What is new in a report, and how much more there is.
 async fn new_in(spool: &TestSpool, arrival: Arrival) -> (Vec<NewFailure>, u64) {
     let kept = spool.store.keep_report(arrival, BOUNDS).await.unwrap();
