@@ -81,11 +81,11 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
     common.tend_resolver().await?;
 
     let door = Door::open(&file.queue.spool)?;
-    let relaying = match args.only {
-        None => Some(relay(file, &common, listeners, &receiving)?),
-        Some(Only::Policyd | Only::Web) => None,
+    let (mta, reporting) = match args.only {
+        None => relay(file, &common, listeners, &receiving).map(|(mta, it)| (Some(mta), it))?,
+        Some(Only::Web) => receiving.start(&common, None).map(|()| (None, None))?,
+        Some(Only::Policyd) => (None, None),
     };
-    let (mta, reporting) = relaying.unzip();
     let policyd = policyd.map(|policyd| policyd.start(&common)).transpose()?;
     let reloader = Arc::new(Reloader {
         args,
@@ -124,7 +124,7 @@ pub(super) async fn run(args: ServeArgs, file: &File, log: LogLevel) -> Result<(
         _ = tokio::time::timeout(MONITOR_END_MAX, monitoring).await;
     }
     stopper.abort();
-    settle(&common, reporting.flatten()).await;
+    settle(&common, reporting).await;
     info!(target: "byrnie::serve", "ended");
     result
 }
@@ -210,7 +210,7 @@ fn relay(
         .map_err(|error| Failure::runtime(error.to_string()))?;
     let store = Arc::clone(&common.store);
     let outbox = Outbox::new(store, mta.queue(), settings::route(file), None);
-    receiving.start(common, outbox)?;
+    receiving.start(common, Some(outbox))?;
     if let Some(reporting) = &reporting {
         reporting.start(file, common, &mta)?;
     }

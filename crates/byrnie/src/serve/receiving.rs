@@ -21,6 +21,7 @@ use byrnie_store::SqliteStore;
 use byrnie_web::Handed;
 use byrnie_web::TakeReport;
 use hyper::body::Bytes;
+use tracing::warn;
 
 use super::common::Common;
 use crate::config::File;
@@ -75,15 +76,23 @@ impl Receiving {
         tokio::spawn(receiver.keep_house(common.life.clone().ended()));
     }
 
-    /// Tells of what is new as long as the gateway goes on.
+    /// Tells of what is new as long as the gateway goes on; without an outbox not by mail, which then waits for
+    /// a gateway that relays.
     ///
     /// # Errors
     /// TLS cannot be used with these roots.
     pub(super) fn start(
         &self,
         common: &Common,
-        outbox: Outbox<SqliteStore>,
+        outbox: Option<Outbox<SqliteStore>>,
     ) -> Result<(), Failure> {
+        if outbox.is_none() && self.alerts.get().mail.is_some() {
+            warn!(
+                target: "byrnie::tlsrpt",
+                hint = "set `alerts.webhook`, or serve reports where mail is relayed",
+                "where nothing is relayed, nobody is told of new failures by mail"
+            );
+        }
         let tls = common.roots.https_client_config();
         let tls = tls.map_err(|error| Failure::runtime(error.to_string()))?;
         let alerter = Alerter::new(

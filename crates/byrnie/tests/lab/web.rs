@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use byrnie_lab::mail_host::Conduct;
@@ -11,6 +12,9 @@ use byrnie_lab::subject::SubjectPlan;
 use byrnie_lab::world::Site;
 use byrnie_lab::world::World;
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::time::timeout;
 
 use crate::played::PROGRAM;
 
@@ -88,6 +92,59 @@ async fn a_policy_is_published_kept_to_and_never_changed_to_lock_out_a_live_host
     let (_, code) = run(&plan, &["mta-sts", "show", "stranger.test"]);
     assert_eq!(code, 2);
     assert!(subject.terminate().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_is_asked_where_public_pages_are_served_alone() {
+    let world = World::raise().await.unwrap();
+    let _site = site(&world).await;
+    let (plan, served_at) = (plan(&world), plan(&world).smtp.ip());
+    let folder = plan.folder.display();
+    let configuration = format!(
+        "{}\n[web]\nlisten = [\"{}\"]\n\
+         [[web.certificate]]\ncertificate_file = \"{folder}/web.pem\"\nkey_file = \"{folder}/web.key\"\n\
+         [tlsrpt.receive]\nhttps = true\n\
+         [alerts]\nwebhook = \"https://nowhere.web.test/\"\nmail = \"postmaster@web.test\"\n",
+        plan.configuration(),
+        SocketAddr::new(served_at, plan.https_port),
+    );
+    fs::write(plan.configuration_file(), configuration).unwrap();
+    serve_until(&plan, &["\"ready\""]).await;
+
+    // The spool is there now; what is new comes into it while nobody serves.
+    let report = plan.folder.join("report.json");
+    let text = r#"{"organization-name": "Org", "report-id": "1", "policies": [{
+        "policy": {"policy-type": "sts", "policy-domain": "web.test"},
+        "failure-details": [{"result-type": "certificate-expired", "failed-session-count": 1}]}]}"#;
+    fs::write(&report, text).unwrap();
+    let (said, code) = run(&plan, &["report", "import", report.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let expected = ["nobody is told of new failures by mail", "nowhere.web.test"];
+    serve_until(&plan, &expected).await;
+}
+
+/// Serves public pages alone until the log has said all of this, in this order.
+async fn serve_until(plan: &SubjectPlan, expected: &[&str]) {
+    let mut serving = tokio::process::Command::new(PROGRAM)
+        .args(["serve", "--only", "web", "--config"])
+        .arg(plan.configuration_file())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(serving.stderr.take().unwrap()).lines();
+    for text in expected {
+        let said = async {
+            while let Some(line) = log.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return;
+                }
+            }
+            panic!("{text}: it has ended");
+        };
+        timeout(PATIENCE, said).await.unwrap();
+    }
+    serving.kill().await.unwrap();
 }
 
 /// A domain with a mail host that satisfies MTA-STS, and a certificate for its policy host.

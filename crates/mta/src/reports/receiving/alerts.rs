@@ -55,8 +55,8 @@ pub struct Alerter<S, R, C> {
     news: Arc<News>,
     /// Who is told.
     config: Arc<Current<AlertConfig>>,
-    /// Where mails go.
-    outbox: Outbox<S>,
+    /// Where mails go; `None` where nothing is relayed: they wait for a gateway that does.
+    pub(super) outbox: Option<Outbox<S>>,
     /// Asks the webhook.
     https: HttpsClient<R>,
     /// The name of this host.
@@ -74,7 +74,7 @@ where
     pub fn new(
         receiver: &ReportReceiver<S, C>,
         config: Arc<Current<AlertConfig>>,
-        outbox: Outbox<S>,
+        outbox: Option<Outbox<S>>,
         https: HttpsClient<R>,
         hostname: DomainName,
     ) -> Self {
@@ -137,9 +137,12 @@ where
                 Some(url) => self.ask_webhook(url, &pending).await,
                 None => return self.pass_over(channel, &pending).await,
             },
-            AlertChannel::Mail => match &config.mail {
-                Some(to) => self.write_mail(&config.from, to, &pending).await,
-                None => return self.pass_over(channel, &pending).await,
+            AlertChannel::Mail => match (&config.mail, &self.outbox) {
+                (Some(to), Some(outbox)) => {
+                    self.write_mail(outbox, &config.from, to, &pending).await
+                }
+                (Some(_), None) => return Ok(Told::Nothing),
+                (None, _) => return self.pass_over(channel, &pending).await,
             },
         };
         match told {
@@ -216,6 +219,7 @@ where
     /// Puts a mail into the queue, and notes that in the same step.
     async fn write_mail(
         &self,
+        outbox: &Outbox<S>,
         from: &Mailbox,
         to: &Mailbox,
         pending: &PendingAlerts,
@@ -230,10 +234,10 @@ where
             now,
             lifetime: MAIL_LIFETIME,
         };
-        let mail = self.outbox.message(&note.letter(), now);
+        let mail = outbox.message(&note.letter(), now);
         let accepted = self.store.mail_alerts(mail, pending.last).await;
         let accepted = accepted.map_err(|error| AlertError(error.to_string()))?;
-        self.outbox.send(accepted);
+        outbox.send(accepted);
         Ok(())
     }
 

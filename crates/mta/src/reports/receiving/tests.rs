@@ -165,6 +165,34 @@ async fn what_is_new_is_tried_on_when_what_is_old_is_given_up() {
 }
 
 #[tokio::test]
+async fn where_no_mail_is_relayed_mails_wait_and_the_webhook_is_asked() {
+    let world = World::new();
+    let report = Collected::whole(REPORT.as_bytes());
+    world
+        .receiver
+        .take(report, ReportSource::Https)
+        .await
+        .unwrap();
+    let mut alerter = world.alerter(Some("https://hook.example/alert"));
+    alerter.outbox = None;
+    let told = alerter.tell_pending(AlertChannel::Mail).await;
+    assert_eq!(told, Ok(alerts::Told::Nothing));
+    let asked = alerter.tell_pending(AlertChannel::Webhook).await;
+    assert!(
+        asked
+            .unwrap_err()
+            .to_string()
+            .starts_with("https://hook.example")
+    );
+    assert_eq!(world.store.depth().messages, 0);
+
+    // A gateway that relays sends it.
+    let told = world.alerter(None).tell_pending(AlertChannel::Mail).await;
+    assert_eq!(told, Ok(alerts::Told::All));
+    assert_eq!(world.store.depth().messages, 1);
+}
+
+#[tokio::test]
 async fn reports_of_one_mail_are_kept_each_by_itself() {
     let world = World::new();
     world.receiver.reconfigure(ReceivingConfig {
@@ -282,7 +310,7 @@ impl World {
         Alerter::new(
             &self.receiver,
             Arc::new(Current::new(config)),
-            Outbox::new(store, queue, Route::RecipientDomains, None),
+            Some(Outbox::new(store, queue, Route::RecipientDomains, None)),
             HttpsClient::new(Arc::new(Nowhere), tls),
             "relay.ours.example".parse().unwrap(),
         )
