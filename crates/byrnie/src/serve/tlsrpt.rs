@@ -115,7 +115,9 @@ fn signer(file: &File) -> Result<Option<DkimSigner>, Failure> {
     };
     let pem = fs::read(key);
     let pem = pem.map_err(|error| Failure::usage(format!("{}: {error}", key.display())))?;
-    DkimSigner::new(domain.clone(), selector.clone(), &pem)
-        .map(Some)
-        .map_err(|error| Failure::usage(format!("{}: {error}", key.display())))
+    let unusable = |error| Failure::usage(format!("{}: {error}", key.display()));
+    let signer = DkimSigner::new(domain.clone(), selector.clone(), &pem).map_err(unusable)?;
+    let (owner, record) = signer.record().map_err(unusable)?;
+    info!(target: "byrnie::tlsrpt", %owner, record, "reports are signed: this TXT record lets others verify it");
+    Ok(Some(signer))
 }
