@@ -19,6 +19,7 @@ if [ -z "${INTEROP_WORK:-}" ]; then
         nsd unbound postfix swaks libnet-ssleay-perl ldnsutils bind9-dnsutils openssl curl python3
         iproute2 util-linux libgnutls-dane0 libidn12 libnsl2
         bind9 bind9-utils knot procps python3-dnspython python3-cryptography
+        python3-venv faketime
     )
     INTEROP_WORK=$(mktemp -d)
     trap 'rm -rf "$INTEROP_WORK"' EXIT
@@ -42,10 +43,13 @@ if [ -z "${INTEROP_WORK:-}" ]; then
     fi
     unpack "$INTEROP_WORK/exim-trixie" trixie exim4-daemon-light
     unpack_if_there "$INTEROP_WORK/exim-sid" sid exim4-daemon-light
+    # Who else counts sessions, reads reports, and verifies signatures.
+    python3 -m venv "$INTEROP_WORK/venv"
+    "$INTEROP_WORK/venv/bin/pip" install --quiet --no-cache-dir tlsrpt-reporter==0.6.0 parsedmarc==11.1.0 dkimpy==1.1.8
     export INTEROP_WORK
     outcome=0
     (cd "$here/.." && cargo build --quiet --release --locked -p byrnie-differential)
-    for part in ${INTEROP_ONLY:-mail beside public dnssec differential}; do
+    for part in ${INTEROP_ONLY:-mail beside public reports dnssec differential}; do
         INTEROP_PART=$part unshare --net --mount --pid --fork --mount-proc "$0" "$byrnie" || outcome=1
     done
     exit "$outcome"
@@ -62,6 +66,7 @@ ip link set lo up
 . "$here/interop/suite.sh"
 . "$here/interop/beside.sh"
 . "$here/interop/public.sh"
+. "$here/interop/reports.sh"
 . "$here/interop/dnssec.sh"
 . "$here/interop/differential.sh"
 
@@ -121,6 +126,17 @@ part_public() {
     start_exim
     start_policy_host
     public_suite
+}
+
+part_reports() {
+    quietly make_certificates
+    quietly make_dkim_key
+    quietly make_zones
+    quietly make_sts_zones
+    start_nsd
+    start_unbound
+    quietly start_postfix
+    reports_suite
 }
 
 part_dnssec() {

@@ -101,6 +101,7 @@ make_zones() {
     {
         zone_head test.
         printf 'ns A 127.0.0.10\nbyrnie A 127.0.0.30\n'
+        [ ! -e "$work/dkim.txt" ] || cat "$work/dkim.txt"
         for domain in "${signed_domains[@]}" "${open_domains[@]}"; do
             printf '%s. NS ns.test.\n' "$domain"
         done
