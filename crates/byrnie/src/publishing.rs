@@ -84,7 +84,9 @@ pub(crate) async fn publish_anew(store: &SqliteStore, domain: &DomainName) -> Re
         .map_err(|error| Failure::store(&error))?
         .ok_or_else(|| {
             Failure::runtime(format!("no policy of {domain} was published yet"))
-                .hint("`byrnie serve` publishes it if `web.listen` names an address")
+                .hint(format!(
+                    "`byrnie mta-sts lint {domain}` says what keeps it back; `byrnie serve` publishes it"
+                ))
         })
 }
 

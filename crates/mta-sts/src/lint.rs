@@ -43,7 +43,12 @@ pub enum Finding {
     /// The TXT record breaks the grammar, so that no sender looks for the policy.
     BadRecord(RecordError),
     /// The TXT record announces another id: senders that know the policy before do not look for this one.
-    OtherId(PolicyId),
+    OtherId {
+        /// What it announces.
+        announced: PolicyId,
+        /// What it has to.
+        current: PolicyId,
+    },
     /// The policy host serves something else.
     OtherText,
     /// The policy host serves no policy, for this reason.
@@ -63,7 +68,7 @@ impl Finding {
             | Self::CoversNothing(_)
             | Self::NoRecord
             | Self::BadRecord(_)
-            | Self::OtherId(_)
+            | Self::OtherId { .. }
             | Self::OtherText
             | Self::NotServed(_) => true,
             Self::WouldLockOut(_)
@@ -98,9 +103,10 @@ impl fmt::Display for Finding {
             Self::BadRecord(why) => {
                 write!(f, "the TXT record is none that senders understand: {why}")
             }
-            Self::OtherId(id) => write!(
+            Self::OtherId { announced, current } => write!(
                 f,
-                "the TXT record announces {id}, which is another policy: senders do not fetch this one"
+                "the TXT record announces {announced}, which is another policy: senders do not fetch this one \
+                 before it says id={current}"
             ),
             Self::NotServed(why) => write!(f, "senders get no policy: {why}"),
             Self::OtherText => f.write_str("the policy host serves another policy"),
@@ -126,9 +132,10 @@ pub fn lint(published: &Published, seen: &Seen<'_>) -> Vec<Finding> {
         None => None,
         Some(Ok(None)) => Some(Finding::NoRecord),
         Some(Err(why)) => Some(Finding::BadRecord(*why)),
-        Some(Ok(Some(record))) if record.id != published.id => {
-            Some(Finding::OtherId(record.id.clone()))
-        }
+        Some(Ok(Some(record))) if record.id != published.id => Some(Finding::OtherId {
+            announced: record.id.clone(),
+            current: published.id.clone(),
+        }),
         Some(Ok(Some(_))) => None,
     });
     findings.extend(match &seen.served {
@@ -268,7 +275,10 @@ mod tests {
             (
                 Some(Ok(Some(other.record()))),
                 None,
-                Some(Finding::OtherId(other.id)),
+                Some(Finding::OtherId {
+                    announced: other.id,
+                    current: policy.id.clone(),
+                }),
             ),
             (None, Some(Ok("version: STSv1\n")), Some(Finding::OtherText)),
         ] {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use byrnie_base::DomainName;
+use byrnie_mta_sts::Finding;
 use byrnie_mta_sts::POLICY_PATH;
 use byrnie_mta_sts::Published;
 use byrnie_mta_sts::Seen;
@@ -22,6 +23,8 @@ use byrnie_net::sts::StsFetcher;
 use byrnie_store::PublishedPolicies;
 use byrnie_store::SqliteOptions;
 use byrnie_store::SqliteStore;
+use byrnie_tlsrpt::TlsrptRecord;
+use byrnie_web::REPORT_PATH;
 use serde::Serialize;
 
 use crate::cli::MtaStsArgs;
@@ -85,6 +88,49 @@ struct Said {
     text: String,
 }
 
+impl Said {
+    /// What is wrong with a policy.
+    fn of(finding: &Finding) -> Self {
+        Self {
+            fault: finding.is_fault(),
+            text: finding.to_string(),
+        }
+    }
+}
+
+/// What is wrong with the record that says where reports about a domain go, of which these are ours.
+fn reporting(found: Option<&[String]>, rua: &str) -> Option<Said> {
+    let record = TlsrptRecord::select(found?.iter().map(String::as_bytes));
+    let (fault, text) = match record {
+        Ok(None) => (
+            false,
+            String::from("no record at _smtp._tls: nobody tells how TLS with this domain goes"),
+        ),
+        Err(why) => (
+            true,
+            format!("the record at _smtp._tls cannot be used: {why}"),
+        ),
+        Ok(Some(record)) => {
+            let named: Vec<String> = record
+                .destinations
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let is_ours = rua
+                .split(',')
+                .any(|ours| named.iter().any(|one| one == ours));
+            if rua.is_empty() || is_ours {
+                return None;
+            }
+            (
+                false,
+                format!("reports go to {}, and not to this byrnie", named.join(", ")),
+            )
+        }
+    };
+    Some(Said { fault, text })
+}
+
 /// Looks at the policies of some domains, or of all, and prints each.
 fn look(args: &MtaStsArgs, print: fn(&View, Paint) -> String) -> Result<ExitCode, Failure> {
     let file = resolving::settings(&args.config, &args.resolve)?;
@@ -96,22 +142,25 @@ fn look(args: &MtaStsArgs, print: fn(&View, Paint) -> String) -> Result<ExitCode
         let resolver = resolving::resolver(&file, anchors.as_ref(), &resolving::clock())?;
         let world = World {
             fetcher: fetcher(&file, &resolver)?,
-            rua: rua(&file),
+            file: &file,
             resolver,
             store,
         };
-        let mut all_good = true;
+        let (all, mut faulty) = (domains.len(), 0);
         for (rule, domain) in domains {
             let view = world.view(rule, domain).await?;
-            all_good &= !view.findings.iter().any(|finding| finding.fault);
+            faulty += usize::from(view.findings.iter().any(|finding| finding.fault));
             match args.json {
                 true => output::print_json(&view)?,
                 false => output::print(print(&view, Paint::for_stdout()))?,
             }
         }
-        Ok(match all_good {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(1),
+        if all > 1 && !args.json {
+            output::print(format_args!("{all} domains, {faulty} with faults\n"))?;
+        }
+        Ok(match faulty {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::from(1),
         })
     })
 }
@@ -134,6 +183,10 @@ fn domains<'a>(
                 .hint("add a `[[mta_sts]]` with it in `domains`"),
         );
     }
+    if all.is_empty() {
+        return Err(Failure::usage("this configuration publishes no policy")
+            .hint("add a `[[mta_sts]]`, or name the right file with `--config`"));
+    }
     let is_wanted = |domain: &DomainName| wanted.is_empty() || wanted.contains(domain);
     Ok(all
         .into_iter()
@@ -141,10 +194,15 @@ fn domains<'a>(
         .collect())
 }
 
-/// Where this configuration takes reports; `None` if nowhere.
-fn rua(file: &File) -> Option<String> {
-    let address = file.tlsrpt.receive.addresses.first();
-    address.map(|address| format!("mailto:{address}"))
+/// Where this configuration takes reports about a domain, as its record says it; empty if nowhere.
+fn rua(file: &File, domain: &DomainName) -> String {
+    let receive = &file.tlsrpt.receive;
+    let address = receive.addresses.first();
+    let by_mail = address.map(|address| format!("mailto:{address}"));
+    let host = policy_host(domain).ok().filter(|_| receive.https);
+    let by_https = host.map(|host| format!("https://{host}{REPORT_PATH}"));
+    let ways: Vec<String> = by_mail.into_iter().chain(by_https).collect();
+    ways.join(",")
 }
 
 /// Fetches policies as senders do.
@@ -157,15 +215,14 @@ fn fetcher(file: &File, resolver: &Resolver) -> Result<StsFetcher<Resolver>, Fai
 }
 
 /// Whom to ask about a policy.
-struct World {
+struct World<'a> {
+    file: &'a File,
     resolver: Resolver,
     fetcher: StsFetcher<Resolver>,
-    /// Where reports are taken.
-    rua: Option<String>,
     store: Option<Arc<SqliteStore>>,
 }
 
-impl World {
+impl World<'_> {
     /// What the configuration makes of a domain's policy, and what the world sees of it.
     async fn view(&self, rule: &MtaSts, domain: &DomainName) -> Result<View, Failure> {
         let edition = match &self.store {
@@ -196,34 +253,27 @@ impl World {
         };
         let findings = lint(&published, &seen);
         let host = policy_host(domain).map_or_else(|_| String::new(), |host| host.to_string());
-        let rua = match &self.rua {
-            Some(rua) => rua.clone(),
-            None => format!("mailto:tls-reports@{domain}"),
-        };
-        let rua = format!("v=TLSRPTv1; rua={rua}");
+        let rua = rua(self.file, domain);
+        let mut said: Vec<Said> = findings.iter().map(Said::of).collect();
+        said.extend(reporting(reports.as_deref(), &rua));
+        let mut records = vec![Record {
+            owner: format!("_mta-sts.{domain}"),
+            text: published.record().to_string(),
+            found: sts,
+        }];
+        if !rua.is_empty() {
+            records.push(Record {
+                owner: format!("_smtp._tls.{domain}"),
+                text: format!("v=TLSRPTv1; rua={rua}"),
+                found: reports,
+            });
+        }
         Ok(View {
             domain: domain.clone(),
             policy: published.policy.to_string(),
             url: format!("https://{host}{POLICY_PATH}"),
-            records: vec![
-                Record {
-                    owner: format!("_mta-sts.{domain}"),
-                    text: published.record().to_string(),
-                    found: sts,
-                },
-                Record {
-                    owner: format!("_smtp._tls.{domain}"),
-                    text: rua,
-                    found: reports,
-                },
-            ],
-            findings: findings
-                .iter()
-                .map(|finding| Said {
-                    fault: finding.is_fault(),
-                    text: finding.to_string(),
-                })
-                .collect(),
+            records,
+            findings: said,
         })
     }
 
@@ -270,7 +320,7 @@ fn show(view: &View, paint: Paint) -> String {
         } = record;
         _ = writeln!(text, "    {owner}. TXT \"{should}\"");
         let state = match found.as_deref() {
-            None => paint.yellow("not known: the DNS does not answer"),
+            None => paint.yellow("not known: the DNS gives no answer that can be believed"),
             Some([]) => paint.red("missing"),
             Some([one]) if one == should => paint.green("as it should be"),
             Some([one]) => paint.yellow(&format!("found: {}", output::visible(one))),

@@ -33,15 +33,8 @@ async fn a_policy_is_published_kept_to_and_never_changed_to_lock_out_a_live_host
     assert!(subject.terminate().await.unwrap());
     let file = plan.configuration_file();
     let before = fs::read_to_string(&file).unwrap();
-    let folder = plan.folder.display();
-    let configuration = |mx: &str| {
-        format!(
-            "{before}\n[web]\nlisten = [\"{}\"]\n\
-             [[web.certificate]]\ncertificate_file = \"{folder}/web.pem\"\nkey_file = \"{folder}/web.key\"\n\
-             [[mta_sts]]\ndomains = [\"web.test\"]\nmode = \"enforce\"\n{mx}\n",
-            SocketAddr::new(served_at, plan.https_port),
-        )
-    };
+    let listen = SocketAddr::new(served_at, plan.https_port);
+    let configuration = |mx: &str| before.clone() + &publishing(&listen, &plan, mx);
     fs::write(&file, configuration("")).unwrap();
     subject.restart().await.unwrap();
     published(&subject, 1).await;
@@ -50,7 +43,7 @@ async fn a_policy_is_published_kept_to_and_never_changed_to_lock_out_a_live_host
     let (said, code) = run(&plan, &["mta-sts", "show", "web.test"]);
     assert_eq!(
         (findings(&said), code),
-        (vec!["no TXT record"], 1),
+        (vec!["no TXT record", UNREPORTED], 1),
         "{said}"
     );
     assert_eq!(
@@ -59,7 +52,7 @@ async fn a_policy_is_published_kept_to_and_never_changed_to_lock_out_a_live_host
     );
     site.sts_id("web.test", id(&said)).unwrap();
     let (said, code) = run(&plan, &["mta-sts", "lint", "web.test"]);
-    assert_eq!((findings(&said), code), (vec![], 0), "{said}");
+    assert_eq!((findings(&said), code), (vec![UNREPORTED], 0), "{said}");
     let (said, code) = run(&plan, &["policy", "web.test"]);
     assert_eq!(
         (&said["verdict"], code),
@@ -74,7 +67,13 @@ async fn a_policy_is_published_kept_to_and_never_changed_to_lock_out_a_live_host
     said_so(&subject, "would lock out live mail hosts").await;
     let (said, code) = run(&plan, &["mta-sts", "lint", "web.test"]);
     assert_eq!(code, 1);
-    let expected = vec!["locks out", "announces", "serves another", "is no MX host"];
+    let expected = vec![
+        "locks out",
+        "announces",
+        "serves another",
+        "is no MX host",
+        UNREPORTED,
+    ];
     assert_eq!(findings(&said), expected, "{said}");
     let (said, _) = run(&plan, &["policy", "web.test"]);
     assert_eq!(said["verdict"], "mta-sts", "{said}");
@@ -86,7 +85,11 @@ async fn a_policy_is_published_kept_to_and_never_changed_to_lock_out_a_live_host
     let (said, code) = run(&plan, &["mta-sts", "bump", "web.test"]);
     assert_eq!((&said["edition"], code), (&Value::from(1), 0), "{said}");
     let (said, code) = run(&plan, &["mta-sts", "lint", "web.test"]);
-    assert_eq!((findings(&said), code), (vec!["announces"], 1), "{said}");
+    assert_eq!(
+        (findings(&said), code),
+        (vec!["announces", UNREPORTED], 1),
+        "{said}"
+    );
 
     // Strangers are not in the configuration, and get no certificate.
     let (_, code) = run(&plan, &["mta-sts", "show", "stranger.test"]);
@@ -147,6 +150,16 @@ async fn serve_until(plan: &SubjectPlan, expected: &[&str]) {
     serving.kill().await.unwrap();
 }
 
+/// The part of the configuration that publishes a policy.
+fn publishing(listen: &SocketAddr, plan: &SubjectPlan, mx: &str) -> String {
+    let folder = plan.folder.display();
+    format!(
+        "\n[web]\nlisten = [\"{listen}\"]\n\
+         [[web.certificate]]\ncertificate_file = \"{folder}/web.pem\"\nkey_file = \"{folder}/web.key\"\n\
+         [[mta_sts]]\ndomains = [\"web.test\"]\nmode = \"enforce\"\n{mx}\n"
+    )
+}
+
 /// A domain with a mail host that satisfies MTA-STS, and a certificate for its policy host.
 async fn site(world: &Arc<World>) -> Site {
     let mut site = Site::new(world);
@@ -193,6 +206,9 @@ fn id(said: &Value) -> &str {
     id.trim_end_matches(';')
 }
 
+/// That nobody is told where reports go.
+const UNREPORTED: &str = "no record at _smtp._tls";
+
 /// The findings, by a part of each that tells them apart.
 fn findings(said: &Value) -> Vec<&'static str> {
     let known = [
@@ -202,6 +218,7 @@ fn findings(said: &Value) -> Vec<&'static str> {
         "serves another",
         "is no MX host",
         "get no policy",
+        UNREPORTED,
     ];
     let findings = said["findings"].as_array().unwrap().iter();
     let texts = findings.map(|finding| finding["text"].as_str().unwrap());
