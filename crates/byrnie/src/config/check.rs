@@ -1,7 +1,9 @@
 //! The rules that span several keys, and the files that keys name.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use byrnie_base::MailDomain;
@@ -9,8 +11,10 @@ use byrnie_base::UnixTime;
 use byrnie_mta::DkimSigner;
 use byrnie_mta::SmartHost;
 use byrnie_mta_sts::Mode;
+use byrnie_mta_sts::policy_host;
 use byrnie_net::dns::TrustAnchors;
 use byrnie_net::tls::Roots;
+use byrnie_net::tls::certified_names;
 use byrnie_net::tls::server_acceptor;
 use byrnie_policy::DomainRule;
 use tracing_subscriber::EnvFilter;
@@ -19,6 +23,7 @@ use super::ConfigError;
 use super::DnsMode;
 use super::DnsTransport;
 use super::File;
+use super::MetricsListen;
 use super::defaults::ALERT_INTERVAL_MIN;
 use super::defaults::MESSAGE_MEMORY_MIN;
 use super::defaults::NEGATIVE_TRUST_ANCHOR_LIFETIME_MAX;
@@ -90,6 +95,7 @@ pub(super) fn consistency(file: &File, path: &Path, text: &str) -> Result<(), Co
         );
     }
     log_level(file, path, text)?;
+    listeners(file, path, text)?;
     alerts(file, path, text)?;
     bounds(file, path, text)?;
     smart_host(file, path, text)?;
@@ -109,6 +115,50 @@ fn log_level(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             String::from("`log.level` is neither a level nor a list of levels"),
             "write \"info\", or levels per target such as \"info,byrnie_net=debug\"",
         ));
+    }
+    Ok(())
+}
+
+/// Whether each place to listen at is named once.
+fn listeners(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
+    let at = |key, places: &[SocketAddr]| -> Vec<(&'static str, Listen)> {
+        places
+            .iter()
+            .map(|place| (key, Listen::At(*place)))
+            .collect()
+    };
+    let any = |key, places: &[Listen]| -> Vec<(&'static str, Listen)> {
+        places.iter().map(|place| (key, place.clone())).collect()
+    };
+    let metrics = match file.metrics.listen {
+        MetricsListen::At(address) => vec![address],
+        MetricsListen::Off => Vec::new(),
+    };
+    let all = [
+        at("smtp.listen", &file.smtp.listen),
+        any("policyd.socketmap", &file.policyd.socketmap),
+        any("policyd.exim", &file.policyd.exim),
+        at("policyd.http", &file.policyd.http),
+        at("web.listen", &file.web.listen),
+        any("tlsrpt.collect", &file.tlsrpt.collect),
+        at("metrics.listen", &metrics),
+    ];
+    let mut seen: HashMap<Listen, &'static str> = HashMap::new();
+    for (key, place) in all.into_iter().flatten() {
+        // Port 0 is another one each time.
+        if matches!(&place, Listen::At(address) if address.port() == 0) {
+            continue;
+        }
+        let shown = place.to_string();
+        if let Some(other) = seen.insert(place, key) {
+            return Err(ConfigError::at_key(
+                path,
+                text,
+                key,
+                format!("`{key}` and `{other}` name the same place: {shown}"),
+                "give each listener an address and port, or a path, of its own",
+            ));
+        }
     }
     Ok(())
 }
@@ -209,6 +259,18 @@ fn web(file: &File, path: &Path, text: &str) -> Result<(), ConfigError> {
             "add a `[[web.certificate]]` with `certificate_file` and `key_file`",
         );
     }
+    let unserved = [
+        ("mta_sts.domains", !file.mta_sts.is_empty()),
+        ("tlsrpt.receive.https", file.tlsrpt.receive.https),
+    ];
+    let unserved = unserved.into_iter().find(|(_, is_set)| *is_set);
+    if let (true, Some((key, _))) = (file.web.listen.is_empty(), unserved) {
+        return broken(
+            key,
+            format!("`{key}` has no meaning as long as nothing is served to the public"),
+            "set `web.listen`, such as \"[::]:443\", and `[[web.certificate]]`",
+        );
+    }
     let mut seen = HashSet::new();
     for rule in &file.mta_sts {
         if let Some(domain) = rule.domains.iter().find(|domain| !seen.insert(*domain)) {
@@ -307,7 +369,35 @@ pub(super) fn warnings(file: &File, now: UnixTime) -> Vec<String> {
             entry.domain, entry.until
         )
     });
-    warning.chain(idle_rules(file)).collect()
+    warning
+        .chain(idle_rules(file))
+        .chain(uncertified(file))
+        .collect()
+}
+
+/// Domains whose policy nobody can fetch, as no certificate is for their policy host.
+fn uncertified(file: &File) -> Option<String> {
+    let mut names = HashSet::new();
+    for certificate in &file.web.certificate {
+        // What cannot be read is told of elsewhere, and says nothing about the others.
+        let pem = fs::read(&certificate.certificate_file).ok()?;
+        names.extend(certified_names(&pem).ok()?);
+    }
+    let domains = file.mta_sts.iter().flat_map(|rule| &rule.domains);
+    let hosts = domains.filter_map(|domain| {
+        let host = policy_host(domain).ok()?.to_string();
+        let covered = names.contains(&host) || names.contains(&format!("*.{domain}"));
+        (!covered).then_some(host)
+    });
+    let hosts: Vec<String> = hosts.collect();
+    let (first, others) = hosts.split_first()?;
+    let more = match others.len() {
+        0 => String::new(),
+        others => format!(", and {others} more are missing"),
+    };
+    Some(format!(
+        "no `[[web.certificate]]` carries {first}{more}: senders cannot fetch these policies"
+    ))
 }
 
 /// Rules about domains that no mail goes to, as all of it goes to the smart host.

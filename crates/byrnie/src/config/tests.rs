@@ -31,6 +31,8 @@ fn the_printed_defaults_name_every_key() {
         ca_file = "d"
         [delivery]
         smart_host = "relay.example.net"
+        [web]
+        listen = ["[::1]:443"]
         [[web.certificate]]
         certificate_file = "e"
         key_file = "f"
@@ -285,6 +287,57 @@ fn a_negative_trust_anchor_ends_within_a_week() {
             "the negative trust anchor of a.example has expired (1970-01-09T00:00:00Z) and no longer \
           counts: remove it"
         ]
+    );
+}
+
+#[test]
+fn a_policy_host_without_a_certificate_is_pointed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["mta-sts.a.example", "*.b.example"].map(String::from);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(names.to_vec()).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    fs::write(folder.path().join("c.pem"), certificate.pem()).unwrap();
+    let warned = |domains: &str| {
+        let text = format!(
+            "version = 1\n[web]\nlisten = [\"[::1]:443\"]\n[[web.certificate]]\n\
+             certificate_file = \"c.pem\"\nkey_file = \"k.pem\"\n\
+             [[mta_sts]]\ndomains = [{domains}]\nmode = \"enforce\"\n"
+        );
+        let file = parse(&text, &folder.path().join("b.toml")).unwrap();
+        warnings(&file, UnixTime(0)).concat()
+    };
+    assert_eq!(warned("\"a.example\", \"b.example\""), "");
+    assert_eq!(
+        warned("\"a.example\", \"c.example\", \"x.b.example\""),
+        "no `[[web.certificate]]` carries mta-sts.c.example, and 1 more are missing: senders cannot \
+         fetch these policies"
+    );
+}
+
+#[test]
+fn each_place_is_listened_at_once() {
+    check(
+        "version = 1\n[policyd]\nsocketmap = [\"unix:/run/a.sock\"]\nexim = [\"unix:/run/a.sock\"]",
+        "line 4: `policyd.exim` and `policyd.socketmap` name the same place: unix:/run/a.sock",
+        "give each listener an address and port, or a path, of its own",
+    );
+    let twice_any = "version = 1\n[smtp]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]";
+    parse(twice_any, Path::new("b.toml")).unwrap();
+}
+
+#[test]
+fn what_nobody_could_fetch_is_refused() {
+    let hint = "set `web.listen`, such as \"[::]:443\", and `[[web.certificate]]`";
+    check(
+        "version = 1\n[[mta_sts]]\ndomains = [\"a.example\"]\nmode = \"enforce\"",
+        "line 3: `mta_sts.domains` has no meaning as long as nothing is served to the public",
+        hint,
+    );
+    check(
+        "version = 1\n[tlsrpt.receive]\nhttps = true",
+        "line 3: `tlsrpt.receive.https` has no meaning as long as nothing is served to the public",
+        hint,
     );
 }
 

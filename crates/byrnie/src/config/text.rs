@@ -213,7 +213,7 @@ impl fmt::Display for UrlText {
 }
 
 /// Where to listen: `"127.0.0.1:8461"`, or `"unix:/run/byrnie/policyd.sock"` with a path from the root.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Listen {
     /// At an address.
     At(SocketAddr),

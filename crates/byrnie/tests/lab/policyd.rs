@@ -45,13 +45,15 @@ async fn the_policy_daemon_works_alone_and_takes_rules_over() {
     let world = World::raise().await.unwrap();
     let _site = promising(&world).await;
     let plan = world.subject_plan().unwrap();
-    let http = format!("http = [\"{}\"]\n", plan.smtp);
+    // Another subject's place, which nobody else listens at.
+    let answers_at = world.subject_plan().unwrap().smtp;
+    let http = format!("http = [\"{answers_at}\"]\n");
     fs::write(plan.configuration_file(), configuration(&plan, &http)).unwrap();
     let mut daemon = alone(&plan, "policyd").await;
     told(&plan);
 
     // Where the relay would take mail, there are decisions.
-    let decision = get(plan.smtp, "/v1/policy/policyd-dane.test");
+    let decision = get(answers_at, "/v1/policy/policyd-dane.test");
     let decision: Value = serde_json::from_str(&decision).unwrap();
     assert_eq!(decision["verdict"], "dane", "{decision}");
     assert_eq!(decision["postfix"], "dane-only", "{decision}");
@@ -80,8 +82,7 @@ async fn the_policy_daemon_works_alone_and_takes_rules_over() {
 async fn the_public_server_works_alone_until_it_is_told_to_end() {
     let world = World::raise().await.unwrap();
     let plan = world.subject_plan().unwrap();
-    // Nobody answers Postfix there.
-    let listen = plan.socketmap;
+    let listen = world.subject_plan().unwrap().smtp;
     let identity = Site::new(&world).public(&["mta-sts.web.test"]).unwrap();
     fs::write(plan.folder.join("web.pem"), identity.chain_pem()).unwrap();
     fs::write(plan.folder.join("web.key"), identity.key_pem()).unwrap();

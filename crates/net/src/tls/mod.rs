@@ -38,6 +38,7 @@ pub use roots::InvalidRoots;
 pub use roots::Roots;
 pub use server::InvalidServerIdentity;
 pub use server::ServerIdentity;
+pub use server::certified_names;
 pub use server::https_acceptor;
 pub use server::server_acceptor;
 pub use server::server_acceptor_for;

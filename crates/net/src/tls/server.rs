@@ -69,6 +69,24 @@ pub fn https_acceptor(
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// The host names for which the first certificate of a file stands, in lower case; those of wildcards with
+/// their asterisk.
+///
+/// # Errors
+/// Says what of the file cannot be used.
+pub fn certified_names(certificate_pem: &[u8]) -> Result<Vec<String>, InvalidServerIdentity> {
+    names_in(&read_chain(certificate_pem)?)
+}
+
+/// The same of a chain that was read: RFC 9525, Section 6.3.
+fn names_in(chain: &[CertificateDer<'_>]) -> Result<Vec<String>, InvalidServerIdentity> {
+    let leaf = chain.first().ok_or(InvalidServerIdentity::NoCertificate)?;
+    let leaf = EndEntityCert::try_from(leaf)
+        .map_err(|_| InvalidServerIdentity::UnreadableCertificate { certificate: 1 })?;
+    let names = leaf.valid_dns_names();
+    Ok(names.map(str::to_ascii_lowercase).collect())
+}
+
 /// Certificate chains with their keys, at least one.
 fn certified_keys(
     identities: &[ServerIdentity<'_>],
@@ -177,17 +195,13 @@ struct ByName(
 );
 
 impl ByName {
-    /// Reads the names of certificates: RFC 9525, Section 6.3.
+    /// Files certificates by the names in them.
     fn new(certified: Vec<Arc<CertifiedKey>>) -> Result<Self, InvalidServerIdentity> {
         let mut by_name = HashMap::new();
         for certified in certified {
-            let leaf = certified.cert.first();
-            let leaf = leaf.ok_or(InvalidServerIdentity::NoCertificate)?;
-            let leaf = EndEntityCert::try_from(leaf)
-                .map_err(|_| InvalidServerIdentity::UnreadableCertificate { certificate: 1 })?;
-            for name in leaf.valid_dns_names() {
+            for name in names_in(&certified.cert)? {
                 let FirstThatFits(all) = by_name
-                    .entry(name.to_ascii_lowercase())
+                    .entry(name)
                     .or_insert_with(|| FirstThatFits(Vec::new()));
                 all.push(Arc::clone(&certified));
             }
