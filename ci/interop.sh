@@ -1,7 +1,7 @@
 #!/bin/bash
 # byrnie between real programs: NSD, Knot, unbound and BIND for the DNS, Postfix and Exim as mail hosts, Postfix
-# and Exim of several Debians as those who ask byrnie how mail must go, swaks
-# and smtp-source as clients. Debian's packages, in networks of their own; needs root.
+# and Exim of several Debians as those who ask byrnie how mail must go, tlsrpt-reporter and parsedmarc for reports,
+# swaks and smtp-source as clients. Packages of Debian and Python, in networks of their own; needs root.
 #
 #     ci/interop.sh [PROGRAM]     PROGRAM defaults to target/release/byrnie; INTEROP_ONLY names parts, and
 #                                 INTEROP_POSTFIX a folder with more Postfixes (ci/postfix-root.sh)
