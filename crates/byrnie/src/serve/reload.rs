@@ -124,11 +124,15 @@ impl Reloader {
         self.store.set_bounds(settings::spool_bounds(&file));
         self.receiving.reconfigure(&file);
         let changes = running.take_over(&Settings::of(&file));
+        let mut warnings = config::warnings(&file, now);
+        let unusable = config::check_public_files(&file, path).err();
+        warnings
+            .extend(unusable.map(|why| format!("{why}; the one before goes on, if there was one")));
         Ok(Reloaded {
             file: path.to_path_buf(),
             in_force: changes.in_force,
             after_restart: changes.after_restart,
-            warnings: config::warnings(&file, now),
+            warnings,
         })
     }
 }

@@ -150,6 +150,29 @@ async fn serve_until(plan: &SubjectPlan, expected: &[&str]) {
     serving.kill().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_names_a_certificate_that_cannot_be_used() {
+    let world = World::raise().await.unwrap();
+    let _site = site(&world).await;
+    let plan = plan(&world);
+    let listen = SocketAddr::new(world.subject_plan().unwrap().smtp.ip(), plan.https_port);
+    let start = Subject::start(PROGRAM.as_ref(), plan.clone());
+    let mut subject = start.await.unwrap();
+    assert!(subject.terminate().await.unwrap());
+    let text = plan.configuration() + &publishing(&listen, &plan, "");
+    fs::write(plan.configuration_file(), text).unwrap();
+    subject.restart().await.unwrap();
+    fs::write(world.folder().join("web.pem"), "no certificate").unwrap();
+    let (said, code) = run(&plan, &["reload"]);
+    let warnings = said["warnings"].to_string();
+    assert!(
+        warnings.contains("`web.certificate.certificate_file`"),
+        "{said}"
+    );
+    assert_eq!(code, 0);
+    assert!(subject.terminate().await.unwrap());
+}
+
 /// The part of the configuration that publishes a policy.
 fn publishing(listen: &SocketAddr, plan: &SubjectPlan, mx: &str) -> String {
     let folder = plan.folder.display();
