@@ -28,7 +28,7 @@ pub(crate) fn parse() -> Result<Option<Cli>, Failure> {
         return Ok(None);
     }
     if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Err(Failure::usage("a command is missing").hint(commands()));
+        return Err(Failure::usage("a command is missing").hint(asked().commands()));
     }
     Err(failure(&text.to_string()))
 }
@@ -49,19 +49,43 @@ fn failure(text: &str) -> Failure {
     };
     match after("tip: ").or_else(|| after("Usage: ")) {
         Some(hint) => Failure::usage(message).hint(hint),
-        None => Failure::usage(message).hint("`byrnie help` lists the commands"),
+        None => Failure::usage(message).hint(format!("`{} --help` says more", asked().words)),
     }
 }
 
-/// The commands, for a hint.
-fn commands() -> String {
-    let command = Cli::command();
-    let names: Vec<&str> = command
-        .get_subcommands()
-        .map(clap::Command::get_name)
-        .collect();
-    format!(
-        "one of {}; `byrnie help` says what they do",
-        names.join(", ")
-    )
+/// The command that a command line names, as far as it names one.
+struct Asked {
+    command: clap::Command,
+    /// The words of the line that name it.
+    words: String,
+}
+
+/// What this process was asked for.
+fn asked() -> Asked {
+    let mut asked = Asked {
+        command: Cli::command(),
+        words: String::from("byrnie"),
+    };
+    for word in std::env::args().skip(1) {
+        let Some(command) = asked.command.find_subcommand(&word).cloned() else {
+            break;
+        };
+        asked.command = command;
+        asked.words.push(' ');
+        asked.words.push_str(&word);
+    }
+    asked
+}
+
+impl Asked {
+    /// The commands below it, for a hint.
+    fn commands(&self) -> String {
+        let names = self.command.get_subcommands().map(clap::Command::get_name);
+        let names: Vec<&str> = names.collect();
+        format!(
+            "one of {}; `{} --help` says what they do",
+            names.join(", "),
+            self.words
+        )
+    }
 }

@@ -17,12 +17,18 @@ fn an_error_is_one_line_with_a_hint() {
     check(
         &["policy", "a..b"],
         "error: invalid value 'a..b' for '<DOMAINS>...': the domain name has an empty label\n\
-         hint: `byrnie help` lists the commands\n",
+         hint: `byrnie policy --help` says more\n",
     );
     check(
         &["dns", "example.org", "MX", "--dns-server", "127.0.0.1"],
         "error: invalid value '127.0.0.1' for '--dns-server <ADDR:PORT>': invalid socket address syntax\n\
-         hint: `byrnie help` lists the commands\n",
+         hint: `byrnie dns --help` says more\n",
+    );
+    check(
+        &["report", "tlsrpt"],
+        "error: a command is missing\n\
+         hint: one of list, show, summary, preview, outgoing; `byrnie report tlsrpt --help` says what \
+         they do\n",
     );
     check(
         &["queue", "show", "0000000000U"],

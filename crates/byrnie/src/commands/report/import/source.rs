@@ -31,7 +31,10 @@ pub(super) fn all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
     for path in paths {
         if path != Path::new(STANDARD_INPUT) {
-            let failed = |error| Failure::usage(format!("{}: {error}", path.display()));
+            let failed = |error| {
+                Failure::usage(format!("{}: {error}", path.display()))
+                    .hint("nothing was imported; leave it out to import the rest")
+            };
             if fs::metadata(path).map_err(failed)?.is_dir() {
                 walk(path, FOLDERS_MAX, &mut sources).map_err(failed)?;
                 continue;
