@@ -113,7 +113,11 @@ async fn what_a_domain_will_be_told_is_shown() {
     let other = world.run(&other, 0).stdout;
     assert!(other.ends_with("\n  nothing was counted\n"), "{other}");
 
-    assert_eq!(world.run(&["tlsrpt", "outgoing"], 0).stdout, "");
+    let nothing = world.run(&["tlsrpt", "outgoing"], 0).stdout;
+    assert!(nothing.starts_with("no report waits"), "{nothing}");
+    assert_eq!(world.run(&["tlsrpt", "outgoing", "--json"], 0).stdout, "");
+    let nothing = world.run(&["tlsrpt", "list"], 0).stdout;
+    assert!(nothing.starts_with("nobody has reported"), "{nothing}");
     let (due, now) = (vec![UnixTime(1_775_100_000)], UnixTime(1_775_090_000));
     assert_eq!(
         store.draw_up("2026-04-02".parse().unwrap(), due, now).await,

@@ -28,6 +28,12 @@ pub(super) fn run(args: &TlsrptSinceArgs) -> Result<ExitCode, Failure> {
                 false => output::print(output::visible(&line(row)))?,
             }
         }
+        if rows.is_empty() && !args.json {
+            let since = output::time(since);
+            output::print(format_args!(
+                "nobody has reported about the time since {since}\n"
+            ))?;
+        }
         if u32::try_from(rows.len()).is_ok_and(|number| number >= ROWS_MAX) {
             output::warn(format_args!(
                 "only the newest {ROWS_MAX} are listed; ask for less with `--since`"

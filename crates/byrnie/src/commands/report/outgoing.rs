@@ -25,6 +25,11 @@ pub(super) fn run(args: &TlsrptOutgoingArgs) -> Result<ExitCode, Failure> {
                 output::print(output::visible(&line(one)))?;
             }
         }
+        if kept.is_empty() && !args.json {
+            output::print(
+                "no report waits, was sent or given up; the first is due when a day is over\n",
+            )?;
+        }
         Ok(ExitCode::SUCCESS)
     })
 }
