@@ -281,7 +281,7 @@ pub(super) fn give_to_report(
     day: i64,
     domain: &str,
 ) -> Result<(), StoreError> {
-    for table in TABLES {
+    for table in ["tlsrpt_results", "tlsrpt_policies"] {
         let sql =
             format!("UPDATE {table} SET report = ?1 WHERE report = 0 AND day = ?2 AND domain = ?3");
         writing.run(&sql, params![report, day, domain])?;
@@ -298,15 +298,13 @@ pub(super) fn drop_results(writing: &Writing, report: i64) -> Result<(), StoreEr
                  FROM tlsrpt_policies WHERE report = ?1)"
     );
     let octets = number(&writing.db, &octets, [report])?;
-    let [dropped, _] = TABLES.map(|table| {
-        let sql = format!("DELETE FROM {table} WHERE report = ?1");
-        writing.run(&sql, [report])
-    });
+    let dropped = writing.run("DELETE FROM tlsrpt_results WHERE report = ?1", [report])?;
+    writing.run("DELETE FROM tlsrpt_policies WHERE report = ?1", [report])?;
     writing
         .run(
             "UPDATE tlsrpt_counting
              SET results = max(results - ?1, 0), octets = max(octets - ?2, 0)",
-            params![number_of(dropped?), number_of(octets)],
+            params![number_of(dropped), number_of(octets)],
         )
         .map(|_| ())
 }
@@ -408,9 +406,6 @@ pub(super) fn number(
 pub(super) fn number_of(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
-
-/// Where results are, and their policies.
-const TABLES: [&str; 2] = ["tlsrpt_results", "tlsrpt_policies"];
 
 /// Rows about one domain and day, from which on failures are told by their type alone.
 const DETAILED_ROWS_MAX: u64 = 2_000;
